@@ -1,0 +1,1 @@
+"""Shared library of the two systems: sound -> features -> batches -> embeddings -> answers."""

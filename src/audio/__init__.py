@@ -1,0 +1,1 @@
+"""Sound -> numbers: decoding, chroma and constant-Q features."""

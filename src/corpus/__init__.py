@@ -1,0 +1,1 @@
+"""Symbolic tunes -> arranged, rendered versions; used only to make training data."""

@@ -1,0 +1,1 @@
+"""Numbers -> batches: manifests, dataset files, samplers, augmentation of features."""

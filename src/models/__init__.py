@@ -1,0 +1,1 @@
+"""Batches -> embeddings: the networks."""

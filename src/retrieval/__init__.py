@@ -1,0 +1,1 @@
+"""Embeddings -> answers: distances, rankings, figures, reports."""

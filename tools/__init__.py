@@ -1,0 +1,1 @@
+"""Command-line fronts: parse arguments, call src, print."""
