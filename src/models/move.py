@@ -1,0 +1,148 @@
+"""MOVE: from doubled chroma to one embedding a track.
+
+Yesiler, Serrà and Gómez, "Accurate and scalable version identification using musically-motivated
+embeddings" (ICASSP 2020); the same network with a smaller last layer is Re-MOVE ("Less is more:
+Faster and better music version identification with embedding distillation", ISMIR 2020).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+CHROMA_ROWS = 23  # the 12 pitch classes twice, without the last row
+PITCH_CLASSES = 12
+RECEPTIVE_FIELD = 320  # frames; shortest input of the convolutions
+SUMMARY_SIZE = 256
+CHANNELS = 256
+FIRST_KERNEL_FRAMES = 180
+PRELU_SLOPE = 0.01
+
+ACTIVATION_NONE, ACTIVATION_SIGMOID, ACTIVATION_TANH, ACTIVATION_BATCH_NORM = range(4)
+SUMMARY_MAX, SUMMARY_MEAN, SUMMARY_AUTOPOOL, SUMMARY_ATTENTION, SUMMARY_ATTENTION_POOL = range(5)
+
+
+def pad_to_receptive_field(chroma: torch.Tensor) -> torch.Tensor:
+    """Append silent frames to tracks shorter than MOVE's receptive field of 320 frames.
+
+    Args:
+        chroma: ``(..., T)``.
+
+    Returns:
+        ``(..., max(T, 320))``; the input itself when it is long enough.
+    """
+    missing = RECEPTIVE_FIELD - chroma.shape[-1]
+    return functional.pad(chroma, (0, missing)) if missing > 0 else chroma
+
+
+class MOVEModel(nn.Module):
+    """Doubled chroma ``(B, 1, 23, T)`` to embeddings ``(B, emb_size)``.
+
+    The convolutions of the first layer see all 12 transpositions of the chroma and the maximum
+    over them is kept, which makes the embedding independent of the key. Inputs shorter than 320
+    frames are padded with zeros at the end.
+
+    ``forward`` is ``head(features(x))``: ``features`` is everything up to the summary over time,
+    ``head`` the last linear layer and the final activation.
+
+    Args:
+        emb_size: size of the embedding.
+        sum_method: summary over time: 0 maximum, 1 mean, 2 softmax pooling with one trained
+            sharpness (autopool), 3 attention (first half of the channels weighted by the second),
+            4 and anything else: second half weighted by the first, with a trained sharpness.
+        final_activation: 0 none, 1 sigmoid, 2 tanh, 3 batch normalisation without scale and shift.
+
+    Attributes:
+        fin_emb_size: current size of the embedding (pruning writes the active size here).
+
+    Raises:
+        ValueError: ``final_activation`` is not 0..3 or ``emb_size`` is not positive.
+    """
+
+    def __init__(
+        self, emb_size: int = 16000, sum_method: int = 4, final_activation: int = 3
+    ) -> None:
+        super().__init__()
+        if final_activation not in range(4):
+            raise ValueError(f"final_activation must be 0, 1, 2 or 3, not {final_activation!r}")
+        self.sum_method = sum_method
+        self.final_activation = final_activation
+        last = CHANNELS if sum_method in (0, 1, 2) else 2 * SUMMARY_SIZE
+
+        self.autopool_p = nn.Parameter(torch.tensor(0.0))
+        for number in range(1, 6):
+            setattr(self, f"prelu{number}", nn.PReLU(init=PRELU_SLOPE))
+        self.conv1 = nn.Conv2d(1, CHANNELS, (PITCH_CLASSES, FIRST_KERNEL_FRAMES))
+        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5))
+        self.conv3 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5), dilation=(1, 20))
+        self.conv4 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5))
+        self.conv5 = nn.Conv2d(CHANNELS, last, (1, 5), dilation=(1, 13))
+        self.key_pool = nn.MaxPool2d((PITCH_CLASSES, 1))
+        for number in range(1, 6):
+            nn.init.kaiming_normal_(getattr(self, f"conv{number}").weight, a=PRELU_SLOPE)
+        self.replace_head(emb_size)
+
+    def replace_head(self, emb_size: int) -> None:
+        """Put a new, untrained last layer (and batch norm) of ``emb_size`` in place."""
+        if emb_size < 1:
+            raise ValueError(f"emb_size must be at least 1, not {emb_size!r}")
+        normalised = self.final_activation == ACTIVATION_BATCH_NORM
+        place = {"device": self.conv1.weight.device, "dtype": self.conv1.weight.dtype}
+        if normalised:
+            self.lin_bn = nn.BatchNorm1d(emb_size, affine=False, **place)
+        self.lin1 = nn.Linear(SUMMARY_SIZE, emb_size, bias=not normalised, **place)
+        self.fin_emb_size = emb_size
+
+    def forward(self, chroma: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of doubled chroma.
+
+        Args:
+            chroma: ``(B, 1, 23, T)`` floats.
+
+        Returns:
+            ``(B, emb_size)``.
+
+        Raises:
+            ValueError: another shape.
+        """
+        return self.head(self.features(chroma))
+
+    def features(self, chroma: torch.Tensor) -> torch.Tensor:
+        """Everything before the last layer: ``(B, 1, 23, T)`` to ``(B, 256)``."""
+        if chroma.ndim != 4 or chroma.shape[1:3] != (1, CHROMA_ROWS) or chroma.shape[3] == 0:
+            raise ValueError(
+                f"MOVE takes doubled chroma of shape (batch, 1, {CHROMA_ROWS}, frames), "
+                f"not {tuple(chroma.shape)}"
+            )
+        x = self.key_invariant(pad_to_receptive_field(chroma))  # (B, 256, 1, T - 179)
+        for number in range(2, 6):
+            x = getattr(self, f"prelu{number}")(getattr(self, f"conv{number}")(x))
+        return self.summary(x.squeeze(2))  # x: (B, C5, 1, T - 319)
+
+    def key_invariant(self, chroma: torch.Tensor) -> torch.Tensor:
+        """First layer, maximum over the 12 keys: ``(B, 1, 23, T)`` to ``(B, 256, 1, T - 179)``."""
+        return self.key_pool(self.prelu1(self.conv1(chroma)))
+
+    def summary(self, x: torch.Tensor) -> torch.Tensor:
+        """Summarise over time: ``(B, C5, T)`` to ``(B, 256)``."""
+        if self.sum_method == SUMMARY_MAX:
+            return x.amax(dim=2)
+        if self.sum_method == SUMMARY_MEAN:
+            return x.mean(dim=2)
+        if self.sum_method == SUMMARY_AUTOPOOL:
+            values, logits = x, self.autopool_p * x
+        elif self.sum_method == SUMMARY_ATTENTION:
+            values, logits = x[:, :SUMMARY_SIZE], x[:, SUMMARY_SIZE:]
+        else:
+            values, logits = x[:, SUMMARY_SIZE:], self.autopool_p * x[:, :SUMMARY_SIZE]
+        return (values * logits.softmax(dim=2)).sum(dim=2)
+
+    def head(self, features: torch.Tensor) -> torch.Tensor:
+        """Last layer and final activation: ``(B, 256)`` to ``(B, emb_size)``."""
+        x = self.lin1(features)
+        if self.final_activation == ACTIVATION_BATCH_NORM:
+            return self.lin_bn(x)
+        if self.final_activation == ACTIVATION_SIGMOID:
+            return x.sigmoid()
+        if self.final_activation == ACTIVATION_TANH:
+            return x.tanh()
+        return x
