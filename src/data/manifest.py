@@ -31,9 +31,10 @@ NUMBER_KEYS: dict[str, type] = {
 def line_to_dict(line: str) -> dict[str, Any]:
     """Parse one line, without interpreting its keys.
 
-    A line that starts with ``{`` is JSON. Any other is split at tabs, each field at its first
-    colon; a field without colon is a key with an empty value, keys are not trimmed, and all
-    values stay text except ``len``, which becomes an integer.
+    A line that starts with ``{`` is JSON. Any other is stripped and split at tabs, each field at
+    its first colon; a field without colon is a key with an empty value, keys are not trimmed, and
+    all values stay text except ``len``, which becomes an integer. (An indented JSON object
+    therefore is no JSON here; :func:`read_manifest` strips its lines first.)
 
     Raises:
         UserError: invalid JSON, or a ``len`` that is no integer.
@@ -44,7 +45,7 @@ def line_to_dict(line: str) -> dict[str, Any]:
         except ValueError as error:
             raise UserError(f"the line is not valid JSON ({error})") from error
     row: dict[str, Any] = {}
-    for field in line.split("\t"):
+    for field in line.strip().split("\t"):
         key, _, value = field.partition(":")
         row[key] = _number("len", value) if key == "len" else value
     return row
