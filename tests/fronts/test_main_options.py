@@ -1,0 +1,104 @@
+"""The command line of main.py: options, defaults, experiment names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from main import RUN_OPTIONS, build_parser
+from src.config import (
+    ABBREVIATIONS,
+    EXPERIMENT_TYPES,
+    REPOSITORY,
+    experiment_name,
+    remove_config,
+    remove_defaults,
+)
+from src.errors import UserError
+from src.training.paths import ExperimentFiles, find_data, find_model, model_file
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CASES = json.loads((FIXTURES / "c05_cli.json").read_text())
+DEFAULTS = json.loads((FIXTURES / "c05_defaults.json").read_text())
+
+
+def resolve(command_line: list[str]):
+    arguments = build_parser().parse_args(command_line)
+    options = {k: v for k, v in vars(arguments).items() if k not in RUN_OPTIONS}
+    config = remove_config(arguments.exp_type, options)
+    return arguments, config, experiment_name(arguments.exp_type, config)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["argv"] or "nothing")
+def test_names_and_resolved_options(case):
+    arguments, config, name = resolve(case["argv"].split())
+    assert name == case["experiment_name"]
+    for key, value in case["config"].items():
+        if key in RUN_OPTIONS:
+            resolved = str(getattr(arguments, key))
+            assert resolved == value.replace("<REPO>", str(REPOSITORY))
+        else:
+            assert getattr(config, key) == value
+    wanted = case["model_file"].split("saved_models/")[1]
+    assert model_file(arguments.exp_type, name) == wanted
+
+
+def test_defaults_and_their_order():
+    for exp_type in EXPERIMENT_TYPES:
+        defaults = remove_defaults(exp_type)
+        assert defaults == DEFAULTS["values"][exp_type]
+        assert list(defaults) == DEFAULTS["key_order_for_naming"]
+    assert DEFAULTS["abbreviations"] == ABBREVIATIONS
+
+
+def test_options_stand_in_the_order_of_the_original():
+    options = [action.option_strings for action in build_parser()._actions]
+    flags = [strings[0] for strings in options]
+    original = "-h -rt -mp --exp_type -pri -tf -ch -vf -noe -emb -bs -l -kdl -ms -ma -o -lr -flr "
+    original += "-mo -lrs -lrg -pl -da -nw -ofb"
+    assert flags[: len(original.split())] == original.split()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"emb_size": 0}, "emb_size"),
+        ({"batch_size": 3, "loss": 0}, "batch_size"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"pruning_iterations": 8}, "pruning_iterations"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"colour": "red"}, "colour"),
+        ({"overfit_batch": 2}, "overfit_batch"),
+    ],
+)
+def test_a_bad_option_is_named(options, word):
+    with pytest.raises(UserError, match=word):
+        remove_config("lsr", options)
+
+
+def test_weights_are_found_in_both_folders(tmp_path):
+    relative = model_file("lsr", "re-move_lsr")
+    with pytest.raises(UserError, match=r"model_re-move_lsr\.pt"):
+        find_model(tmp_path, relative)
+    ours = tmp_path / "models" / relative
+    ours.parent.mkdir(parents=True)
+    ours.touch()
+    assert find_model(tmp_path, relative) == ours
+    assert ExperimentFiles.of(tmp_path, "lsr", "re-move_lsr").model == ours
+    theirs = tmp_path / "saved_models" / relative
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    assert find_model(tmp_path, relative) == theirs
+    assert ExperimentFiles.of(tmp_path, "lsr", "re-move_lsr").model == theirs
+
+
+def test_data_is_found_below_the_main_path_or_here(tmp_path, monkeypatch):
+    main, here = tmp_path / "main", tmp_path / "here"
+    main.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert find_data(main, "val.pt") == main / "val.pt"
+    (here / "val.pt").touch()
+    assert find_data(main, "val.pt") == Path("val.pt")
+    (main / "val.pt").touch()
+    assert find_data(main, "val.pt") == main / "val.pt"
