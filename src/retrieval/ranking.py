@@ -28,6 +28,7 @@ DISTANCES = ("euclidean", "cosine", "pearson")
 DISTANCE_OF_LOSS = {0: "euclidean", 1: "euclidean", 2: "cosine", 3: "pearson"}
 
 _BLOCK_ELEMENTS = 1 << 24  # similarities held at a time: 64 MB
+_ROWS_AT_ONCE = 4096
 _SORT_FROM = 64  # versions per query from which one sort beats counting for each of them
 _EXACT_COUNT = 1 << 24  # integers up to here are exact in a float32 sum
 
@@ -215,7 +216,7 @@ def _similarity(
 
 def _squared_length(x: torch.Tensor) -> torch.Tensor:
     """``(R,)`` without a second table of the size of ``x``."""
-    return torch.linalg.vector_norm(x, dim=1).square()
+    return torch.cat([rows.square().sum(dim=1) for rows in x.split(_ROWS_AT_ONCE)])
 
 
 def _rank_blocks(
