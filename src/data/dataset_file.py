@@ -25,8 +25,8 @@ class DatasetFile:
     """Features of recordings, in file order.
 
     Attributes:
-        data: per recording a floating-point tensor ``(1, 23, T)``, one frame per 4096 samples
-            (training) or per 8 x 4096 samples (Da-TACOS) at 44.1 kHz.
+        data: per recording a floating-point tensor ``(1, 23, T)``, one frame per 4096 samples at
+            44.1 kHz.
         labels: per recording the name of its work.
         crema_version: version of crema that made the features; None if the file does not say.
     """
@@ -62,8 +62,13 @@ def save_dataset_file(
     save_tensors(content, path)
 
 
-def load_dataset_file(path: str | os.PathLike) -> DatasetFile:
+def load_dataset_file(path: str | os.PathLike, *, check_values: bool = True) -> DatasetFile:
     """Read a dataset file; the tensors are mapped from disk where the format allows it.
+
+    Args:
+        path: the file.
+        check_values: look at every value, which reads the whole file; False for a file that was
+            checked before.
 
     Raises:
         UserError: the file is missing, no plain tensor file, or not a dataset: wrong keys, lists
@@ -71,7 +76,7 @@ def load_dataset_file(path: str | os.PathLike) -> DatasetFile:
             floating point, values that are not finite, labels that are neither text nor whole
             numbers. The sentence names the file and the first bad item.
     """
-    return _check_dataset(path, load_tensors(path, mmap=True))
+    return _check_dataset(path, load_tensors(path, mmap=True), check_values=check_values)
 
 
 def load_label_index(path: str | os.PathLike) -> dict[str, int]:
@@ -157,7 +162,9 @@ def ytrue_from_labels(labels: Sequence[Hashable]) -> Tensor:
     return ytrue.fill_diagonal_(0) if len(codes) else ytrue
 
 
-def _check_dataset(path: str | os.PathLike, content: Any) -> DatasetFile:
+def _check_dataset(
+    path: str | os.PathLike, content: Any, *, check_values: bool = True
+) -> DatasetFile:
     if not isinstance(content, Mapping) or not {"data", "labels"} <= content.keys():
         keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else _describe(content)
         raise UserError(
@@ -177,11 +184,11 @@ def _check_dataset(path: str | os.PathLike, content: Any) -> DatasetFile:
         raise UserError(f"{path}: crema_version must be text such as 0.1.0")
     names = [_label(path, label, position) for position, label in enumerate(labels)]
     for position, (item, name) in enumerate(zip(data, names, strict=True)):
-        _check_item(path, f"item {position} (label {name!r})", item)
+        _check_item(path, f"item {position} (label {name!r})", item, check_values)
     return DatasetFile([item.detach() for item in data], names, version)
 
 
-def _check_item(path: str | os.PathLike, where: str, item: Any) -> None:
+def _check_item(path: str | os.PathLike, where: str, item: Any, check_values: bool) -> None:
     expected = f"features are floating-point tensors of shape (1, {CHROMA_ROWS}, frames)"
     if not isinstance(item, Tensor) or item.ndim != 3 or item.shape[:2] != (1, CHROMA_ROWS):
         raise UserError(f"{path}: {where} is {_describe(item)}; {expected}")
@@ -189,7 +196,7 @@ def _check_item(path: str | os.PathLike, where: str, item: Any) -> None:
         raise UserError(f"{path}: {where} has type {_type_name(item)}; {expected}")
     if item.shape[2] == 0:
         raise UserError(f"{path}: {where} has no frames; leave that recording out")
-    if not _all_finite(item):
+    if check_values and not _all_finite(item):
         raise UserError(f"{path}: {where} has values that are not finite; extract it again")
 
 
