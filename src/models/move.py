@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from src.models.pitch_correlation import is_doubled, key_maximum
+
 CHROMA_ROWS = 23  # the 12 pitch classes twice, without the last row
 PITCH_CLASSES = 12
 RECEPTIVE_FIELD = 320  # frames; shortest input of the convolutions
@@ -115,15 +117,33 @@ class MOVEModel(nn.Module):
             )
         x = self.key_invariant(pad_to_receptive_field(chroma))  # (B, 256, 1, T - 179)
         for number in range(2, 6):
-            x = getattr(self, f"prelu{number}")(getattr(self, f"conv{number}")(x))
+            x = self.activate(number, getattr(self, f"conv{number}")(x))
         return self.summary(x.squeeze(2))  # x: (B, C5, 1, T - 319)
 
     def key_invariant(self, chroma: torch.Tensor) -> torch.Tensor:
-        """First layer, maximum over the 12 keys: ``(B, 1, 23, T)`` to ``(B, 256, 1, T - 179)``."""
-        return self.key_pool(self.prelu1(self.conv1(chroma)))
+        """First layer, maximum over the 12 keys: ``(B, 1, 23, T)`` to ``(B, 256, 1, T - 179)``.
+
+        A chroma that really is doubled takes the fast form (see ``pitch_correlation``); 23 other
+        rows, or an input whose gradient is asked for, take the convolution as it is written.
+        """
+        if (chroma.requires_grad and torch.is_grad_enabled()) or not is_doubled(chroma):
+            return self.key_pool(self.activate(1, self.conv1(chroma)))
+        x = key_maximum(
+            chroma[:, 0, :PITCH_CLASSES],
+            self.conv1.weight[:, 0],
+            self.conv1.bias,
+            self.prelu1.weight,
+            dtype=_product_type(chroma),
+        )
+        return self.activate(1, x)
+
+    def activate(self, number: int, x: torch.Tensor) -> torch.Tensor:
+        """PReLU of a layer (1..5), in the precision of its input."""
+        return functional.prelu(x, getattr(self, f"prelu{number}").weight.to(x.dtype))
 
     def summary(self, x: torch.Tensor) -> torch.Tensor:
-        """Summarise over time: ``(B, C5, T)`` to ``(B, 256)``."""
+        """Summarise over time, in full precision: ``(B, C5, T)`` to ``(B, 256)``."""
+        x = x.to(self.autopool_p.dtype)
         if self.sum_method == SUMMARY_MAX:
             return x.amax(dim=2)
         if self.sum_method == SUMMARY_MEAN:
@@ -137,12 +157,19 @@ class MOVEModel(nn.Module):
         return (values * logits.softmax(dim=2)).sum(dim=2)
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
-        """Last layer and final activation: ``(B, 256)`` to ``(B, emb_size)``."""
-        x = self.lin1(features)
-        if self.final_activation == ACTIVATION_BATCH_NORM:
-            return self.lin_bn(x)
+        """Last layer and final activation, in full precision: ``(B, 256)`` to ``(B, emb_size)``."""
+        with torch.autocast(features.device.type, enabled=False):
+            x = self.lin1(features.to(self.lin1.weight.dtype))
+            if self.final_activation == ACTIVATION_BATCH_NORM:
+                return self.lin_bn(x)
         if self.final_activation == ACTIVATION_SIGMOID:
             return x.sigmoid()
         if self.final_activation == ACTIVATION_TANH:
             return x.tanh()
         return x
+
+
+def _product_type(like: torch.Tensor) -> torch.dtype | None:
+    """The type autocast asks matrix products on this device to have; None outside autocast."""
+    device = like.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
