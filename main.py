@@ -173,7 +173,7 @@ def main() -> None:
             amp=arguments.amp,
         )
     else:
-        from src.retrieval.evaluation import evaluate_experiment
+        from src.training.evaluation import evaluate_experiment
 
         result = evaluate_experiment(
             arguments.exp_type,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -156,9 +157,9 @@ class Loop:
         started = perf_counter()
         self.experiment.train()
         self.experiment.start_epoch(epoch)
-        generator = torch.Generator(self.device).manual_seed(
-            hash((self.seed, progress.cycle, epoch)) & 0x7FFF_FFFF_FFFF_FFFF
-        )
+        # A function of the numbers alone: a resumed run draws what the whole run would draw.
+        drawn = np.random.SeedSequence((self.seed, progress.cycle, epoch)).generate_state(1)
+        generator = torch.Generator(self.device).manual_seed(int(drawn[0]))
         losses, items = [], 0
         for mini_epoch in range(MINI_EPOCHS):
             batches = self._batches(mini_epoch)
@@ -203,7 +204,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, enabled=self.amp):
             loss = self.experiment(chroma, labels, generator)
-        value = float(loss)
+        value = loss.item()
         if not math.isfinite(value):
             raise UserError(
                 f"the loss became {value} in epoch {self.progress.epoch + 1}; "

@@ -1,0 +1,172 @@
+"""A trained Re-MOVE model on a data set: from weights and features to the five figures."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from src.config import RemoveConfig
+from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
+from src.data.demo import demo_dataset
+from src.models.embed import embed_tracks
+from src.retrieval.metrics import summarise
+from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, rank_relevant
+
+from src.training.checkpoint import load_move, read_metadata
+from src.training.paths import find_model, model_file
+
+logger = logging.getLogger(__name__)
+
+BENCHMARK_FILE = "benchmark_crema.pt"
+BENCHMARK_YTRUE = "ytrue_benchmark.pt"
+DEFAULT_CREMA = "0.1.0"  # very probably behind the published features and weights
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one model on one data set.
+
+    Attributes:
+        figures: ``mAP, MRR, MR, Top1, Top10`` in this order.
+        ranking: ranks of all versions of all queries.
+    """
+
+    figures: dict[str, float]
+    ranking: Ranking
+
+    def __str__(self) -> str:
+        """One figure a line, in the order and with the decimals of the original."""
+        decimals = {"Top1": 0, "Top10": 0}
+        lines = [f"{key}: {value:.{decimals.get(key, 3)}f}" for key, value in self.figures.items()]
+        alone = self.ranking.n_without_version
+        if alone:
+            lines.append(f"queries without another version: {alone} of {self.ranking.n_queries}")
+        return "\n".join(lines)
+
+
+def evaluate_embeddings(
+    embeddings: torch.Tensor,
+    labels: list[str],
+    *,
+    ytrue: torch.Tensor | None = None,
+    distance: str = "cosine",
+    original: bool = False,
+    device: torch.device | None = None,
+) -> Evaluation:
+    """Every recording a query, all others its references.
+
+    Args:
+        embeddings: ``(N, d)``.
+        labels: work of every recording.
+        ytrue: ground truth ``(N, N)`` in place of the labels.
+        distance: ``euclidean``, ``cosine`` or ``pearson``.
+        original: count queries without another version as the original program did.
+        device: where to compare; None where the embeddings are.
+    """
+    truth = {"query_labels": labels} if ytrue is None else {"relevant": ytrue}
+    ranking = rank_relevant(embeddings, None, distance=distance, device=device, **truth)
+    return Evaluation(summarise(ranking, original=original), ranking)
+
+
+def evaluate_network(
+    model: nn.Module,
+    dataset: DatasetFile,
+    *,
+    ytrue: torch.Tensor | None = None,
+    distance: str,
+    device: torch.device,
+    amp: bool = False,
+    original: bool = False,
+    progress: bool = False,
+) -> Evaluation:
+    """Embed a data set, one recording at a time and at full length, and evaluate it."""
+    embeddings = embed_tracks(model, dataset.data, device=device, amp=amp, progress=progress)
+    return evaluate_embeddings(
+        embeddings,
+        dataset.labels,
+        ytrue=ytrue,
+        distance=distance,
+        original=original,
+        device=device,
+    )
+
+
+def warn_of_other_features(path: Path, metadata: dict[str, Any], crema_version: str | None) -> None:
+    """Say in one line when a model was trained on features of another version of crema."""
+    trained_on = metadata.get("crema_version")
+    if trained_on and crema_version and trained_on != crema_version:
+        logger.warning(
+            "warning: %s was trained on cremaPCP of crema %s, these features are of crema %s",
+            path.name,
+            trained_on,
+            crema_version,
+        )
+
+
+def load_test_data(
+    main_path: Path, crema_version: str, device: torch.device
+) -> tuple[DatasetFile, torch.Tensor | None]:
+    """``data/benchmark_crema.pt`` with its ground truth where they exist, else the bundled demo.
+
+    Raises:
+        UserError: a file is damaged, or there is neither a benchmark nor the demo.
+    """
+    path = main_path / "data" / BENCHMARK_FILE
+    if path.is_file():
+        ytrue = main_path / "data" / BENCHMARK_YTRUE
+        return load_dataset_file(path), load_ytrue(ytrue) if ytrue.is_file() else None
+    logger.info("%s does not exist: evaluating the bundled demo", path)
+    return demo_dataset(crema_version, device=device), None
+
+
+def evaluate_experiment(
+    exp_type: str,
+    config: RemoveConfig,
+    name: str,
+    *,
+    main_path: Path,
+    device: torch.device,
+    amp: bool = False,
+    original: bool = False,
+    report: Path | None = None,
+) -> Evaluation:
+    """Evaluate the weights of an experiment on the benchmark, or else on the bundled demo.
+
+    Args:
+        exp_type, config, name: the experiment, with the options it was trained with.
+        main_path: working directory with ``data/`` and ``models/`` (or ``saved_models/``).
+        device: where to compute.
+        amp: mixed precision.
+        original: count queries without another version as the original program did.
+        report: folder for per-query figures, bootstrap intervals and plots.
+
+    Raises:
+        UserError: weights or data are missing or wrong.
+    """
+    path = find_model(main_path, model_file(exp_type, name))
+    emb_size = None if exp_type == "pruning" else config.emb_size
+    model = load_move(path, emb_size=emb_size).to(device)
+    metadata = read_metadata(path)
+    logger.info("weights: %s", path)
+    crema_version = metadata.get("crema_version") or DEFAULT_CREMA
+    dataset, ytrue = load_test_data(main_path, crema_version, device)
+    warn_of_other_features(path, metadata, dataset.crema_version)
+    evaluation = evaluate_network(
+        model,
+        dataset,
+        ytrue=ytrue,
+        distance=DISTANCE_OF_LOSS[config.loss],
+        device=device,
+        amp=amp,
+        original=original,
+        progress=True,
+    )
+    if report is not None:
+        from src.retrieval.report import write_report
+
+        write_report(evaluation.ranking, report, works=dataset.labels)
+        logger.info("report: %s", report)
+    return evaluation
