@@ -10,6 +10,7 @@ from src.models.pairwise import pearson
 GROUP_SIZE = 4  # recordings of one label that follow each other in a batch
 REFINEMENTS = 3
 EPSILON = 1e-8
+SHORTEST_PROXY = 1e-12
 
 
 @full_precision
@@ -33,7 +34,9 @@ def group_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
     weights = functional.relu(pearson(embeddings)).masked_fill(both_given, 0.0)  # (N, N)
 
     given = functional.one_hot(labels, len(proxies)).to(weights.dtype)
-    guessed = torch.softmax(embeddings @ functional.normalize(proxies, dim=1).T, dim=1)
+    # Dividing the products by the length of the proxies, as they are fewer numbers than the proxies.
+    lengths = proxies.norm(dim=1).clamp(min=SHORTEST_PROXY)
+    guessed = torch.softmax(embeddings @ proxies.T / lengths, dim=1)
     start = torch.where(anchor[:, None], given, guessed)  # (N, C)
 
     support = (weights @ start)[~anchor]  # the rows of anchors do not enter the loss
