@@ -1,0 +1,94 @@
+"""One version from start to end: arranged, played, recorded, cut to length, described."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.corpus.arrange import arrange
+from src.corpus.dice import generator
+from src.corpus.plan import Job
+from src.corpus.recording import apply_recording, draw_recording
+from src.corpus.render import Renderer
+
+_TAIL_S = 1.5  # what is kept of the last note
+_LONGEST_EXTRA_S = 4.0  # tail and silences, which the recording adds to the music
+_CUT_FADE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MakerSettings:
+    """What all versions of a corpus have in common; see :class:`src.corpus.plan.CorpusConfig`."""
+
+    seed: int
+    duration: tuple[float, float]
+    sample_rate: int
+    soundfonts: Mapping[str, Path]
+    recordings: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeVersion:
+    """Mono float32 ``signal`` within +-1, and the manifest's ``choices``."""
+
+    signal: np.ndarray
+    sample_rate: int
+    choices: dict[str, Any]
+
+
+class VersionMaker:
+    """Makes versions; every SoundFont is loaded once, when first needed."""
+
+    def __init__(self, settings: MakerSettings) -> None:
+        self.settings = settings
+        self._renderers: dict[str, Renderer] = {}
+
+    def __call__(self, job: Job) -> MadeVersion:
+        """Make one version; the settings and the job decide everything.
+
+        Raises:
+            ValueError: the tune cannot be arranged.
+            UserError: FluidSynth or a SoundFont is missing.
+        """
+        settings = self.settings
+        shortest, longest = settings.duration
+        target = (shortest, max(longest - _LONGEST_EXTRA_S, shortest + 1.0))
+        performance = arrange(
+            job.tune,
+            seed=settings.seed,
+            version=job.version,
+            target_duration=target,
+            setting=job.setting,
+        )
+        rng = generator(settings.seed, "recording", job.tune.work, job.version)
+        fonts = list(settings.soundfonts)
+        font = fonts[int(rng.integers(len(fonts)))]
+        recording = draw_recording(rng, weights=settings.recordings)
+        stereo = self._renderer(font).render(performance, tail=_TAIL_S)
+        signal, facts = apply_recording(stereo, settings.sample_rate, recording)
+        signal, cut = cut_to(signal, settings.sample_rate, longest)
+        choices = {
+            "arrangement": performance.choices,
+            "soundfont": font,
+            "recording": {**recording, **facts, "cut": cut},
+        }
+        return MadeVersion(signal, settings.sample_rate, choices)
+
+    def _renderer(self, font: str) -> Renderer:
+        if font not in self._renderers:
+            path = self.settings.soundfonts[font]
+            self._renderers[font] = Renderer(path, sample_rate=self.settings.sample_rate)
+        return self._renderers[font]
+
+
+def cut_to(signal: np.ndarray, sample_rate: int, seconds: float) -> tuple[np.ndarray, bool]:
+    """Cut a signal that is longer than ``seconds``, with a fade of a second; says if it did."""
+    length = int(seconds * sample_rate)
+    if len(signal) <= length:
+        return signal, False
+    signal = signal[:length].copy()
+    fade = min(int(_CUT_FADE_S * sample_rate), length)
+    signal[length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return signal, True

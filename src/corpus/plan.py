@@ -1,0 +1,218 @@
+"""What a corpus consists of: its configuration, the works chosen, and the versions in order."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from src.corpus.dice import generator
+from src.corpus.recording import check_kinds
+from src.corpus.tune import Tune, load_tunes
+from src.errors import UserError
+
+Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AudioFormat(_Strict):
+    """How audio is stored: a codec of :mod:`src.corpus.codec`, or FLAC."""
+
+    codec: Literal["flac", "vorbis", "mp3", "opus"] = "vorbis"
+    compression: float = Field(0.6, ge=0, le=0.99)
+    sample_rate: int = Field(44100, ge=8000, le=48000)
+
+
+class Blocks(_Strict):
+    """Order of the work: all ``versions`` first versions of ``works`` works, then the next."""
+
+    works: int = Field(1_000_000, ge=1)
+    versions: int = Field(1_000_000, ge=1)
+
+
+class CorpusConfig(_Strict):
+    """A corpus, as a YAML file describes it.
+
+    Attributes:
+        tunes: files of tunes (see :mod:`src.corpus.tune`), relative to the current folder.
+        seed: of every choice.
+        works: at most so many works, by collection (first part of the work's identity); a
+            collection that is not named is left out. None takes all.
+        versions: of each work.
+        first_version: number of the first; version numbers decide what is drawn.
+        duration: shortest and longest recording in seconds.
+        sample_rate: Hz at which instruments and recordings are computed.
+        soundfonts: names or paths; None takes the free ones found on this machine.
+        recordings: weight by kind of recording; None takes the usual ones.
+        exclude: files with one work identity a line.
+        features: kept beside or instead of the audio.
+        audio: how audio is stored.
+        blocks: order in which versions are made, so that a part is usable.
+    """
+
+    tunes: list[str] = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    works: dict[str, int] | None = None
+    versions: int = Field(4, ge=1)
+    first_version: int = Field(0, ge=0)
+    duration: tuple[float, float] = (60.0, 180.0)
+    sample_rate: int = Field(44100, ge=16000, le=48000)
+    soundfonts: list[str] | None = None
+    recordings: dict[str, float] | None = None
+    exclude: list[str] = []
+    features: list[Feature] = []
+    audio: AudioFormat = AudioFormat()
+    blocks: Blocks = Blocks()
+
+    @field_validator("duration")
+    @classmethod
+    def _check_duration(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 15 <= value[0] + 5 <= value[1]:
+            raise ValueError("needs two numbers of seconds, at least 10, the second 5 more")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One version to make. ``setting`` is the printed setting to play, None lets it be drawn."""
+
+    utt: str
+    tune: Tune
+    version: int
+    setting: int | None = None
+
+
+def load_config(path: str | os.PathLike) -> CorpusConfig:
+    """Read and check a corpus configuration.
+
+    Raises:
+        UserError: names the file and the key that is missing, unknown or of the wrong type.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is not a valid YAML file ({' '.join(str(error).split())})"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold keys and values, such as 'versions: 4'")
+    try:
+        config = CorpusConfig(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UserError(f"{path}: {key}: {what}") from error
+    except TypeError as error:  # keys that are no strings
+        raise UserError(f"{path}: {error}") from error
+    if config.recordings is not None:
+        check_kinds(config.recordings)
+    return config
+
+
+def load_corpus_tunes(config: CorpusConfig) -> list[Tune]:
+    """The tunes of all files of a configuration without the excluded works.
+
+    Raises:
+        UserError: a file is missing or damaged, or no tune is left.
+    """
+    excluded = {work for path in config.exclude for work in read_work_list(path)}
+    tunes: dict[str, Tune] = {}
+    for path in config.tunes:
+        for tune in load_tunes(path):
+            if tune.work not in excluded:
+                tunes.setdefault(tune.work, tune)
+    if not tunes:
+        raise UserError(f"no work is left in {', '.join(config.tunes)} after the exclusions")
+    return list(tunes.values())
+
+
+def read_work_list(path: str | os.PathLike) -> list[str]:
+    """Work identities from a file, one a line; ``#`` begins a comment.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise UserError(
+            f"cannot read the list of works {path}: {error.strerror or error}"
+        ) from error
+    return [work for line in lines if (work := line.split("#")[0].strip())]
+
+
+def collection(work: str) -> str:
+    """The collection of a work identity such as ``fiddle/the-white-cockade``."""
+    return work.split("/")[0]
+
+
+def select_works(tunes: Iterable[Tune], limits: dict[str, int] | None, *, seed: int) -> list[Tune]:
+    """Choose works at random, collections evenly mixed.
+
+    The order of a work depends on its identity and the seed alone, so that more works can be
+    asked for later and the first ones stay.
+
+    Raises:
+        UserError: a collection in ``limits`` has no works.
+    """
+    by_collection: dict[str, list[Tune]] = {}
+    for tune in tunes:
+        by_collection.setdefault(collection(tune.work), []).append(tune)
+    if limits is not None:
+        for name in limits:
+            if name not in by_collection:
+                raise UserError(
+                    f"there are no works of collection {name}; there are {sorted(by_collection)}"
+                )
+    ranked: list[tuple[float, str, Tune]] = []
+    for name, members in by_collection.items():
+        count = len(members) if limits is None else limits.get(name, 0)
+        members.sort(key=lambda tune: (generator(seed, "order", tune.work).random(), tune.work))
+        chosen = members[:count]
+        ranked += [((i + 0.5) / len(chosen), t.work, t) for i, t in enumerate(chosen)]
+    return [tune for _, _, tune in sorted(ranked, key=lambda item: item[:2])]
+
+
+def plan_jobs(
+    tunes: Sequence[Tune],
+    *,
+    versions: int,
+    first_version: int = 0,
+    blocks: Blocks | None = None,
+) -> list[Job]:
+    """All versions of all works, in an order of which any beginning is usable.
+
+    Blocks of versions come first, in them blocks of works, in them one version of every work
+    after the other.
+
+    Raises:
+        UserError: two works would share the names of their files.
+    """
+    blocks = blocks or Blocks()
+    names = [utt_name(tune.work, 0) for tune in tunes]
+    if len(set(names)) != len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"two works would both be called {double}; rename one")
+    jobs = []
+    for first in range(0, versions, blocks.versions):
+        for start in range(0, len(tunes), blocks.works):
+            for version in range(first, min(first + blocks.versions, versions)):
+                for tune in tunes[start : start + blocks.works]:
+                    number = first_version + version
+                    jobs.append(Job(utt_name(tune.work, number), tune, number))
+    return jobs
+
+
+def utt_name(work: str, version: int) -> str:
+    """Name of one version's files: ``fiddle/erin-go-bragh`` -> ``fiddle_erin-go-bragh_v03``."""
+    safe = "".join(c if (c.isalnum() and c.isascii()) or c in "-." else "_" for c in work)
+    return f"{safe}_v{version:02d}"

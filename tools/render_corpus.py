@@ -1,0 +1,75 @@
+"""Render a corpus of arranged versions from symbolic tunes.
+
+python -m tools.render_corpus egs/opencorpus/corpus.yaml OUT_DIR --features-only --workers 8
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from src.corpus.build import Output, build
+from src.corpus.maker import MakerSettings
+from src.corpus.plan import load_config, load_corpus_tunes, plan_jobs, select_works
+from src.corpus.render import load_fluidsynth
+from src.corpus.soundfonts import find_soundfonts, fingerprint
+from src.errors import UserError, run_front
+from src.files import write_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", help="YAML file that describes the corpus")
+    parser.add_argument("out_dir", type=Path, help="folder of the corpus; made or continued")
+    parser.add_argument(
+        "--features-only", action="store_true", help="keep the features, throw the audio away"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--limit", type=int, help="make only the first LIMIT versions of the plan")
+    options = parser.parse_args(arguments)
+    if options.workers < 0:
+        raise UserError("--workers must be 0 (no extra process) or more")
+    config = load_config(options.config)
+    if options.features_only and not config.features:
+        raise UserError(f"--features-only needs a list 'features' in {options.config}")
+    load_fluidsynth()
+    soundfonts = find_soundfonts(config.soundfonts)
+    works = select_works(load_corpus_tunes(config), config.works, seed=config.seed)
+    jobs = plan_jobs(
+        works,
+        versions=config.versions,
+        first_version=config.first_version,
+        blocks=config.blocks,
+    )[: options.limit]
+    audio = None if options.features_only else config.audio
+    output = Output(options.out_dir, audio, tuple(config.features))
+    settings = MakerSettings(
+        config.seed, config.duration, config.sample_rate, soundfonts, config.recordings
+    )
+    _describe(options.out_dir, config.model_dump(mode="json"), soundfonts)
+    print(f"{len(works)} works, {len(jobs)} versions, SoundFonts {', '.join(soundfonts)}")
+    report = None
+    with tqdm(total=len(jobs), unit="version", smoothing=0.05) as bar:
+        for report in build(jobs, output, settings, workers=options.workers):
+            bar.update(report.made + report.kept + len(report.failed) - bar.n)
+    print(
+        f"made {report.made} versions ({report.seconds / 3600:.2f} h), "
+        f"{report.kept} were there, {len(report.failed)} failed"
+    )
+    for utt, reason in report.failed.items():
+        print(f"  {utt}: {reason}")
+    return 1 if report.failed else 0
+
+
+def _describe(out_dir: Path, config: dict, soundfonts: dict[str, Path]) -> None:
+    """Write what the corpus is made from; a folder holds one corpus only."""
+    fonts = {
+        name: {"bytes": path.stat().st_size, "sha256": fingerprint(path)}
+        for name, path in soundfonts.items()
+    }
+    write_json({"config": config, "soundfonts": fonts}, out_dir / "corpus.json")
+
+
+if __name__ == "__main__":
+    run_front(main)
