@@ -101,7 +101,7 @@ class ChromaAugmenter:
     def apply(self, chroma: Tensor, plan: AugmentationPlan) -> Tensor:
         """Carry out ``plan``: ``(..., 23, T)`` -> ``(..., 23, T')``; the type is kept."""
         rows = chroma if self.original else chroma[..., :PITCH_CLASSES, :]
-        gathered = rows.index_select(-1, torch.from_numpy(plan.frames))
+        gathered = rows[..., torch.from_numpy(plan.frames)]
         if plan.silent is not None:
             gathered[..., torch.from_numpy(plan.silent)] = 0
         if self.original:

@@ -34,7 +34,7 @@ def group_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
     weights = functional.relu(pearson(embeddings)).masked_fill(both_given, 0.0)  # (N, N)
 
     given = functional.one_hot(labels, len(proxies)).to(weights.dtype)
-    # Dividing the products by the length of the proxies, as they are fewer numbers than the proxies.
+    # The products are divided, not the proxies: they are far fewer numbers.
     lengths = proxies.norm(dim=1).clamp(min=SHORTEST_PROXY)
     guessed = torch.softmax(embeddings @ proxies.T / lengths, dim=1)
     start = torch.where(anchor[:, None], given, guessed)  # (N, C)
