@@ -36,8 +36,7 @@ def fourier_magnitude_embedding(
     of the full plane.
 
     Args:
-        pcp: ``(T, 12)`` non-negative, about 10.77 frames a second. For Da-TACOS features, which
-            keep every 8th frame, use ``mean_frames=1, patch=38``.
+        pcp: ``(T, 12)`` non-negative, about 10.77 frames a second.
         mean_frames: frames to average; a rest at the end is dropped.
         patch: averaged frames per patch.
         power: exponent of the averaged values.
