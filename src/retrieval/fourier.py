@@ -36,7 +36,7 @@ def fourier_magnitude_embedding(
     of the full plane.
 
     Args:
-        pcp: ``(T, 12)`` non-negative, about 10.77 frames a second.
+        pcp: ``(T, 12)`` non-negative, one frame per 4096 samples at 44.1 kHz (10.77 a second).
         mean_frames: frames to average; a rest at the end is dropped.
         patch: averaged frames per patch.
         power: exponent of the averaged values.

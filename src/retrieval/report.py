@@ -24,9 +24,9 @@ LEVEL = 0.95
 
 def write_report(
     ranking: Ranking,
+    directory: str | os.PathLike,
     *,
     works: Labels,
-    directory: str | os.PathLike,
     query_ids: Sequence[Any] | None = None,
     original: bool = False,
     seed: int = 0,
@@ -42,8 +42,8 @@ def write_report(
 
     Args:
         ranking: from :func:`~src.retrieval.ranking.rank_relevant`.
+        directory: folder, created if necessary; an older report in it is replaced.
         works: ``(Q,)`` the work of each query.
-        directory: folder, created if necessary; older reports in it are replaced.
         query_ids: ``(Q,)`` names of the queries; None numbers them from 0.
         original: the original's treatment of queries without another version.
         seed: of the bootstrap.
