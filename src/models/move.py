@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from src.models.pitch_correlation import is_doubled, key_maximum
+from src.models.pitch_correlation import PITCH_CLASSES, is_doubled, key_maximum
+from src.models.prelu import one_slope_prelu
 
 CHROMA_ROWS = 23  # the 12 pitch classes twice, without the last row
-PITCH_CLASSES = 12
 RECEPTIVE_FIELD = 320  # frames; shortest input of the convolutions
 SUMMARY_SIZE = 256
 CHANNELS = 256
@@ -139,22 +139,26 @@ class MOVEModel(nn.Module):
 
     def activate(self, number: int, x: torch.Tensor) -> torch.Tensor:
         """PReLU of a layer (1..5), in the precision of its input."""
-        return functional.prelu(x, getattr(self, f"prelu{number}").weight.to(x.dtype))
+        return one_slope_prelu(x, getattr(self, f"prelu{number}").weight)
 
     def summary(self, x: torch.Tensor) -> torch.Tensor:
         """Summarise over time, in full precision: ``(B, C5, T)`` to ``(B, 256)``."""
-        x = x.to(self.autopool_p.dtype)
+        full = self.autopool_p.dtype
+        x = x.transpose(1, 2)  # (B, T, C5), as it lies in memory
         if self.sum_method == SUMMARY_MAX:
-            return x.amax(dim=2)
+            return x.amax(dim=1).to(full)
         if self.sum_method == SUMMARY_MEAN:
-            return x.mean(dim=2)
+            return x.mean(dim=1, dtype=full)
         if self.sum_method == SUMMARY_AUTOPOOL:
-            values, logits = x, self.autopool_p * x
-        elif self.sum_method == SUMMARY_ATTENTION:
-            values, logits = x[:, :SUMMARY_SIZE], x[:, SUMMARY_SIZE:]
+            values = x.to(full)
+            logits = self.autopool_p * values
         else:
-            values, logits = x[:, SUMMARY_SIZE:], self.autopool_p * x[:, :SUMMARY_SIZE]
-        return (values * logits.softmax(dim=2)).sum(dim=2)
+            first, second = (half.to(full) for half in x.split(SUMMARY_SIZE, dim=2))
+            if self.sum_method == SUMMARY_ATTENTION:
+                values, logits = first, second
+            else:
+                values, logits = second, self.autopool_p * first
+        return (values * logits.softmax(dim=1)).sum(dim=1)
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
         """Last layer and final activation, in full precision: ``(B, 256)`` to ``(B, emb_size)``."""

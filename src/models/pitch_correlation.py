@@ -149,7 +149,7 @@ class _KeyMaximum(torch.autograd.Function):
         batch, outputs, _, frames = gradient.shape
         gradient = gradient.squeeze(2)
         matrix_type, bias_type = ctx.types
-        total = None
+        for_matrices = for_bias = 0.0
         basis = pitch_basis(spectrum)
         for (items, span), position in zip(_blocks(batch, frames), chosen, strict=True):
             windows = _windows(spectrum, items, span, ctx.kernel)
@@ -158,9 +158,9 @@ class _KeyMaximum(torch.autograd.Function):
             part = part.contiguous().view(outputs, count)
             keys = _scatter(part, position).view(PITCH_CLASSES, outputs * count)
             pairs = torch.mm(basis, keys).view(PAIRS, 2 * outputs, count)
-            product = torch.bmm(pairs, windows.transpose(1, 2)).to(matrix_type)
-            total = product if total is None else total.add_(product)
-        return total, gradient.sum((0, 2), dtype=bias_type), None, None
+            for_matrices += torch.bmm(pairs, windows.transpose(1, 2)).to(matrix_type)
+            for_bias += part.sum(1, dtype=bias_type)
+        return for_matrices, for_bias, None, None
 
 
 def _blocks(batch: int, frames: int) -> Iterator[tuple[slice, slice]]:
