@@ -146,7 +146,7 @@ def _lay_out(played, bar, scale, has_chords, last_chord):
     """Sections of one pass of a part, cut into phrases, and the last chord."""
     pickup: Measure | None = None
     body = list(played)
-    if len(body) > 1 and body[0].length < bar - TOLERANCE:
+    if len(body) > 1 and (body[0].length < bar - TOLERANCE or _only_pickup(body[0], bar)):
         pickup = body.pop(0)
     notes: list[list[float]] = []
     if pickup is not None:
@@ -193,6 +193,13 @@ def _lay_out(played, bar, scale, has_chords, last_chord):
             inside.sort(key=lambda n: n.onset)
             result.append(Section("", length, tuple(inside), chords))
     return result, last_chord
+
+
+def _only_pickup(measure: Measure, bar: float) -> bool:
+    """A full measure that holds nothing but rests and, in its later part, a pickup."""
+    if measure.chords or measure.length > bar + TOLERANCE or not measure.notes:
+        return False
+    return measure.notes[0][0] >= 0.37 * bar and not measure.notes[0][3]
 
 
 def _phrases(bars: int) -> list[tuple[int, int]]:
