@@ -36,8 +36,8 @@ YTRUE_FILE = "ytrue_benchmark.pt"
 
 # The published features are very probably of this version of crema.
 CREMA_VERSION = "0.1.0"
-# The published features have a hop of 512 samples at 44.1 kHz; every 8th frame gives the 4096 of the
-# training features.
+# The published features have a hop of 512 samples at 44.1 kHz; every 8th frame gives the 4096 of
+# the training features.
 EVERY = 8
 
 
