@@ -186,8 +186,7 @@ def _clean(text: str) -> str:
     lines = []
     for line in text.replace("\r", "").split("\n"):
         if line.startswith("%") or re.match(r"^[A-JN-SU-WZ]:(?!\|)", line):
-            if not re.match(r"^[MLKXT]:", line):
-                continue
+            continue
         match = re.match(r"^K:\s*([A-G][#b]?)\s*([A-Za-z]*)", line)
         if match:
             mode = MODES.get(match[2].lower()[:3], "major")

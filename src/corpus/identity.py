@@ -1,8 +1,8 @@
 """Which notations are the same work, found by melody and not by title.
 
-Melodies are compared as successions of intervals, so key and tempo do not count, at two levels: note
-by note (repeated notes once), and beat by beat, which passing notes and ornaments leave alone. Two
-tunes share a passage where interval n-grams follow one another in both at one transposition; they
+Melodies are compared as successions of intervals, so key and tempo do not count, at two levels:
+note by note (repeated notes once), and beat by beat, which passing notes and ornaments leave alone.
+Two tunes share a passage where interval n-grams follow one another in both at one transposition; they
 are the same work if such passages cover enough of the shorter melody.
 """
 
@@ -139,10 +139,11 @@ def _clusters(pairs: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     for i, j in sorted(pairs):
         for cluster in reversed(clusters[-12:]):
             last_i, last_j = cluster[-1]
-            if 0 < i - last_i <= REACH and 0 < j - last_j <= REACH:
-                if abs((i - last_i) - (j - last_j)) <= SLACK:
-                    cluster.append((i, j))
-                    break
+            step_i, step_j = i - last_i, j - last_j
+            near = 0 < step_i <= REACH and 0 < step_j <= REACH
+            if near and abs(step_i - step_j) <= SLACK:
+                cluster.append((i, j))
+                break
         else:
             clusters.append([(i, j)])
     return clusters
