@@ -23,7 +23,7 @@ __all__ = ["AudioError", "AudioStream", "load_audio", "open_audio", "resample"]
 
 logger = logging.getLogger(__name__)
 
-BLOCK_SECONDS = 60
+BLOCK_SECONDS = 4  # short: what precedes a damaged place in a block is lost with it
 SOXR_QUALITY = "HQ"  # its pass band ends where resampy's kaiser_best does, at 0.91 of Nyquist
 # torchaudio's nearest to kaiser_best (values from its documentation)
 TORCHAUDIO_OPTIONS = {
@@ -32,6 +32,11 @@ TORCHAUDIO_OPTIONS = {
     "resampling_method": "sinc_interp_kaiser",
     "beta": 14.769656459379492,
 }
+# What ffmpeg may read. Playlists are not among it: they could refer to anything, or never end.
+FFMPEG_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp3,mp4,mpc,mpc8,"
+    "mpeg,mpegts,ogg,rm,tak,tta,w64,wav,wv,xwma"
+)
 # A .au header: magic, offset of the data, its size, encoding, sample rate, channels.
 AU_HEADER = struct.Struct(">4sIIIII")
 
@@ -58,7 +63,8 @@ def load_audio(
     """Decode a recording.
 
     libsndfile reads it if it can (WAV, FLAC, Ogg, Opus, MP3, AIFF, ...), else the ffmpeg program
-    if there is one. Of a truncated file the part that decodes is used, with a logged warning.
+    if there is one. Of a truncated or damaged file the part that decodes is used, with a logged
+    warning where the format tells how long the recording was.
 
     Args:
         path: the recording.
@@ -214,8 +220,8 @@ def _open_with_ffmpeg(path: Path, reason: Exception) -> AudioStream:
             f"{path} is not a recording that libsndfile can read; "
             "convert it to WAV or FLAC, or install the ffmpeg program"
         ) from reason
-    # Only local files: a playlist must not make the program fetch something.
-    source = ["-nostdin", "-v", "quiet", "-protocol_whitelist", "file", "-i", f"file:{path}"]
+    source = ["-nostdin", "-v", "quiet", "-protocol_whitelist", "file"]
+    source += ["-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path}"]
     target = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     process = subprocess.Popen([program, *source, *target], stdout=subprocess.PIPE)
     header = process.stdout.read(AU_HEADER.size)

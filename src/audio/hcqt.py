@@ -174,24 +174,30 @@ def _excerpts(blocks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, in
     """Cut a stream into overlapping excerpts: (samples, frames to skip, to keep)."""
     margin = MARGIN_FRAMES * HOP
     body = BLOCK_FRAMES * HOP
-    buffer: torch.Tensor | None = None
-    start = 0  # position of the buffer in the recording
+    pieces: list[torch.Tensor] = []
+    start = 0  # position of the first piece in the recording
+    total = 0  # end of the last one
     position = 0  # first sample whose frames are still to be computed
     for block in blocks:
-        buffer = block if buffer is None else torch.cat([buffer, block])
-        while len(buffer) >= position - start + body + margin:
-            skip = (position - start) // HOP
-            yield buffer[: position - start + body + margin], skip, BLOCK_FRAMES
+        pieces.append(block)
+        total += len(block)
+        if total < position + body + margin:
+            continue
+        buffer = torch.cat(pieces)
+        while total >= position + body + margin:
+            yield (
+                buffer[: position - start + body + margin],
+                (position - start) // HOP,
+                BLOCK_FRAMES,
+            )
             position += body
             drop = max(0, position - margin - start)
             buffer = buffer[drop:]
             start += drop
-    if buffer is None:
-        return
-    total = start + len(buffer)
-    keep = frame_count(total) - position // HOP
-    if keep > 0 or position == 0:
-        yield buffer, (position - start) // HOP, keep
+        pieces = [buffer.clone()]  # a view would keep the whole buffer
+    if total:
+        keep = frame_count(total) - position // HOP
+        yield torch.cat(pieces), (position - start) // HOP, keep
 
 
 def hcqt_from_blocks(blocks: Iterable[torch.Tensor], *, harmonics: int = 1) -> torch.Tensor:

@@ -1,0 +1,189 @@
+"""cremaPCP of many recordings: in parallel, kept on disk, continued where it was."""
+
+import hashlib
+import logging
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from src.audio.crema import File2CremaPCP
+from src.data.recordings import Recording
+from src.errors import UserError
+from src.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+CACHE_FOLDER = ".crema_cache"
+# Recordings that share a pass of the network. Its recurrence costs nearly the same for one as for
+# sixteen; more would only make an interruption lose more.
+FILES_PER_PASS = 16
+FEATURE_KEYS = {"0.1.0": "crema_pcp", "0.2.0": "crema_pcp_020"}
+
+
+@dataclass
+class FeatureSet:
+    """cremaPCP of a collection, on disk.
+
+    Attributes:
+        recordings: those that have features, in the order given.
+        paths: ``.npz`` of each.
+        crema_version: of crema.
+        failures: name of a recording -> why it was left out.
+    """
+
+    recordings: list[Recording]
+    paths: list[Path]
+    crema_version: str
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def load(self, position: int) -> np.ndarray:
+        """``(T, 12)`` float32 of recording number ``position``."""
+        return read_features(self.paths[position], self.crema_version)
+
+
+def extract_collection(
+    recordings: Sequence[Recording],
+    *,
+    cache: Path,
+    crema_version: str,
+    device: torch.device,
+    workers: int,
+    progress: bool = False,
+) -> FeatureSet:
+    """Make sure that every recording has its cremaPCP on disk.
+
+    What is in the cache is not computed again, unless the recording's size or date has changed.
+    A recording that cannot be used is left out and listed.
+
+    Args:
+        recordings: sound files, or ``.npz`` files that already hold the features.
+        cache: folder for the features of sound files; one ``.npz`` each.
+        crema_version: ``0.1.0`` or ``0.2.0``.
+        device: where to compute.
+        workers: files decoded and analysed at the same time.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: the cache cannot be written to, or no recording can be used.
+    """
+    failures: dict[str, str] = {}
+    paths: dict[str, Path] = {}
+    pending: list[tuple[Recording, Path]] = []
+    for recording in recordings:
+        try:
+            paths[recording.name] = path = _feature_path(recording, cache, crema_version)
+            if recording.is_features:
+                read_features(path, crema_version)
+            elif not path.is_file():
+                pending.append((recording, path))
+        except UserError as error:
+            failures[recording.name] = str(error)
+    if pending:
+        extractor = File2CremaPCP(crema_version, device)
+        done = _extract(pending, extractor, workers=workers, failures=failures)
+        kept = len(recordings) - len(pending)
+        bar = tqdm(done, total=len(recordings), initial=kept, desc="cremaPCP", disable=not progress)
+        for path, pcp in bar:
+            if pcp is not None:
+                write_features(path, pcp, crema_version)
+    used = [recording for recording in recordings if recording.name not in failures]
+    if not used:
+        raise UserError(
+            f"none of the {len(recordings)} recordings can be used: {next(iter(failures.values()))}"
+        )
+    failures = {r.name: failures[r.name] for r in recordings if r.name in failures}
+    return FeatureSet(used, [paths[r.name] for r in used], crema_version, failures)
+
+
+def _extract(
+    pending: Sequence[tuple[Recording, Path]],
+    extractor: File2CremaPCP,
+    *,
+    workers: int,
+    failures: dict[str, str],
+) -> Iterator[tuple[Path, np.ndarray | None]]:
+    """Yield (cache file, features or None) of every recording, in the order they get ready.
+
+    Decoding and analysis run in threads, since all their work is done outside the interpreter;
+    the network runs here over several recordings at once.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the parallelism is over files
+    queue = iter(pending)
+    running: dict[Future, tuple[Recording, Path]] = {}
+    ready: list[tuple[Path, torch.Tensor]] = []
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        while True:
+            while len(running) < 2 * workers and (item := next(queue, None)) is not None:
+                running[pool.submit(extractor.audio.file_features, item[0].path)] = item
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                recording, path = running.pop(future)
+                try:
+                    ready.append((path, future.result()))
+                except (UserError, OSError) as error:
+                    failures[recording.name] = str(error)
+                    yield path, None
+            if ready and (len(ready) >= FILES_PER_PASS or not running):
+                features = extractor.audio.from_features([item for _, item in ready])
+                yield from zip([path for path, _ in ready], features, strict=True)
+                ready = []
+            if not running:
+                return
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _feature_path(recording: Recording, cache: Path, crema_version: str) -> Path:
+    """Where the features of a recording are or will be."""
+    if recording.is_features:
+        return recording.path
+    try:
+        status = recording.path.stat()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{recording.path} {reason}") from error
+    identity = f"{recording.path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    digest = hashlib.sha256(os.fsencode(identity)).hexdigest()[:32]
+    return cache / crema_version / digest[:2] / f"{digest}.npz"
+
+
+def write_features(path: Path, pcp: np.ndarray, crema_version: str) -> None:
+    """Write ``(T, 12)`` features as ``.npz``, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **{FEATURE_KEYS[crema_version]: pcp})
+
+
+def read_features(path: Path, crema_version: str) -> np.ndarray:
+    """Read cremaPCP from an ``.npz``: ``(T, 12)`` float32.
+
+    Raises:
+        UserError: missing, damaged, of another version of crema, or not such an array.
+    """
+    key = FEATURE_KEYS[crema_version]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if key not in file:
+                raise UserError(
+                    f"{path} holds no cremaPCP of crema {crema_version} (array {key}), but: "
+                    f"{', '.join(file.files) or 'nothing'}"
+                )
+            pcp = file[key]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged or not an .npz file; make it again") from error
+    if pcp.ndim != 2 or pcp.shape[1] != 12 or not len(pcp) or pcp.dtype.kind != "f":
+        raise UserError(f"{path}: cremaPCP has shape (T, 12), floating point, not {pcp.shape}")
+    if not np.isfinite(pcp).all():
+        raise UserError(f"{path} has values that are not finite; make it again")
+    return pcp.astype(np.float32)

@@ -1,0 +1,122 @@
+"""Which recordings a person means: a folder of sub-folders, or a manifest."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.data.manifest import read_manifest
+from src.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "dataset.txt"
+# Keys of a manifest line that may name the file, best first.
+FILE_KEYS = ("features", "feat", "file", "wav")
+FEATURE_SUFFIX = ".npz"
+# What lies beside recordings without being one. Everything else is tried, whatever its name.
+NOT_RECORDINGS = """
+    abc bmp cfg css csv cue db doc docx epub gif gz htm html ini jpeg jpg js json jsonl krn
+    lab log lrc m3u m3u8 md md5 mid midi musicxml mxl nfo npy pdf pkl pls png pt py rst
+    safetensors sf2 sf3 sfv sha256 srt svg svl tar tif tiff tmp toml torrent tsv txt url webp
+    xml xspf yaml yml zip
+"""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a work.
+
+    Attributes:
+        name: for messages, unique within a collection.
+        work: what it is a version of.
+        path: the sound, or its features (``.npz``).
+    """
+
+    name: str
+    work: str
+    path: Path
+
+    @property
+    def is_features(self) -> bool:
+        """Whether ``path`` holds features instead of sound."""
+        return self.path.suffix.lower() == FEATURE_SUFFIX
+
+
+def find_recordings(source: str | os.PathLike) -> list[Recording]:
+    """List the recordings of a folder or a manifest.
+
+    Args:
+        source: a manifest with ``utt``, ``song`` and one of ``features``, ``feat``, ``file`` or
+            ``wav``; a folder with such a ``dataset.txt`` in it; or any folder: the recordings of a
+            work lie in (or below) its sub-folder, and a file outside of sub-folders counts as a
+            work of its own. Hidden files and folders are left out.
+
+    Returns:
+        In the order of the manifest, or sorted by path.
+
+    Raises:
+        UserError: there is no such file or folder, or no recording in it.
+    """
+    source = Path(source)
+    if source.is_dir():
+        if (source / MANIFEST).is_file():
+            logger.info("%s names the recordings", source / MANIFEST)
+            return _from_manifest(source / MANIFEST)
+        return _from_folder(source)
+    if not source.exists():
+        raise UserError(f"{source} does not exist; give a folder of recordings or a dataset.txt")
+    return _from_manifest(source)
+
+
+def _from_folder(folder: Path) -> list[Recording]:
+    recordings = []
+    ignored = frozenset(NOT_RECORDINGS.split())
+    loose = 0
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(place, name)
+            if name.startswith(".") or path.suffix[1:].lower() in ignored:
+                continue
+            relative = path.relative_to(folder)
+            loose += len(relative.parts) == 1
+            work = relative.parts[0] if len(relative.parts) > 1 else relative.stem
+            recordings.append(Recording(relative.as_posix(), work, path))
+    if not recordings:
+        raise UserError(
+            f"{folder} holds no recording; put the versions of every work into a sub-folder"
+        )
+    if loose:
+        logger.warning(
+            "%d recordings lie directly in %s: each counts as a work of its own", loose, folder
+        )
+    return sorted(recordings, key=lambda recording: recording.name)
+
+
+def _from_manifest(manifest: Path) -> list[Recording]:
+    recordings = []
+    for row in read_manifest(manifest, required=("utt", "song")):
+        named = [str(row[key]) for key in FILE_KEYS if row.get(key)]
+        # A full.txt of CoverHunter names its own features: those are not ours.
+        named = [name for name in named if not name.lower().endswith(".npy")]
+        if not named:
+            raise UserError(
+                f"{manifest}: utt {row['utt']!r} names no file; add the key wav (or features)"
+            )
+        found = [path for name in named if (path := _locate(name, manifest.parent)).is_file()]
+        path = found[0] if found else Path(named[0])
+        recordings.append(Recording(row["utt"], row["song"], path))
+    return recordings
+
+
+def _locate(name: str, folder: Path) -> Path:
+    """A file of a manifest: as written, or below the manifest's folder, wherever that is now."""
+    path = Path(name)
+    if path.is_file() or path.is_absolute():
+        return path
+    for skip in range(len(path.parts)):
+        moved = folder.joinpath(*path.parts[skip:])
+        if moved.is_file():
+            return moved
+    return path
