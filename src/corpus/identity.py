@@ -2,8 +2,8 @@
 
 Melodies are compared as successions of intervals, so key and tempo do not count, at two levels:
 note by note (repeated notes once), and beat by beat, which passing notes and ornaments leave alone.
-Two tunes share a passage where interval n-grams follow one another in both at one transposition; they
-are the same work if such passages cover enough of the shorter melody.
+Two tunes share a passage where interval n-grams follow one another in both at one transposition;
+they are the same work if such passages cover enough of the shorter melody.
 """
 
 from collections import Counter, defaultdict
