@@ -146,12 +146,12 @@ def relevance_from_matrix(ytrue: torch.Tensor | np.ndarray) -> Relevance:
         )
     rows, columns = [], []
     for start in range(0, len(ytrue), _ROWS_AT_ONCE):
-        block = ytrue[start : start + _ROWS_AT_ONCE].cpu()
-        if bool(((block != 0) & (block != 1)).any()):
+        block = ytrue[start : start + _ROWS_AT_ONCE].cpu().reshape(-1)
+        found = np.flatnonzero(block.ne(0).numpy())  # ten times as fast as torch's nonzero
+        if bool((block[torch.from_numpy(found)] != 1).any()):
             raise UserError("the ground truth must hold nothing but 0 and 1")
-        found = block.nonzero().numpy()
-        rows.append(found[:, 0] + start)
-        columns.append(found[:, 1])
+        rows.append(found // ytrue.shape[1] + start)
+        columns.append(found % ytrue.shape[1])
     all_rows = np.concatenate(rows) if rows else np.zeros(0, np.int64)
     counts = np.bincount(all_rows, minlength=len(ytrue))
     return Relevance(

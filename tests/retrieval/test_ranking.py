@@ -137,6 +137,14 @@ def test_a_ground_truth_file_serves_in_place_of_labels(tmp_path):
     assert found.ranks.tolist() == rank_relevant(embeddings, None, labels).ranks.tolist()
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int64", "float16", "bfloat16", "float64"])
+def test_a_ground_truth_may_have_any_type(kind):
+    matrix = torch.tensor([[0, 1, 1], [0, 0, 0]]).to(getattr(torch, kind))
+    relevance = relevance_from_matrix(matrix)
+    assert relevance.offsets.tolist() == [0, 2, 2]
+    assert relevance.columns.tolist() == [1, 2]
+
+
 @settings(max_examples=40, deadline=None)
 @given(labels=st.lists(st.sampled_from("abcd"), min_size=1, max_size=30))
 def test_labels_and_matrix_say_the_same(labels):
