@@ -21,6 +21,14 @@ def number(text: str) -> int | float:
         return float(text)
 
 
+def seed_number(text: str) -> int:
+    """A seed is a whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative; a seed is a whole number from 0")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The options of the original, in its order, then the additions of this project."""
     parser = argparse.ArgumentParser(
@@ -129,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     more.add_argument(
         "--seed",
-        type=int,
+        type=seed_number,
         default=0,
         help="Seed of initial weights, batches, augmentation and mining (default: 0).",
     )

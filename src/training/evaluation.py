@@ -14,7 +14,7 @@ from src.data.demo import demo_dataset
 from src.models.embed import embed_tracks
 from src.retrieval.metrics import summarise
 from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, rank_relevant
-
+from src.retrieval.report import write_report
 from src.training.checkpoint import load_move, read_metadata
 from src.training.paths import find_model, model_file
 
@@ -165,8 +165,12 @@ def evaluate_experiment(
         progress=True,
     )
     if report is not None:
-        from src.retrieval.report import write_report
-
-        write_report(evaluation.ranking, report, works=dataset.labels)
+        write_report(
+            evaluation.ranking,
+            report,
+            works=dataset.labels,
+            original=original,
+            about={"model": path.name, "recordings": len(dataset), **metadata},
+        )
         logger.info("report: %s", report)
     return evaluation
