@@ -6,10 +6,11 @@ the maximum over the 12 key positions is kept. So, for every output channel o an
     y[o, p, t] = sum over c, tau of w[o, c, tau] x[(p + c) mod 12, t + tau],   result = max over p.
 
 A discrete Fourier transform over the 12 pitch classes turns the 12 x 12 products of pitch classes
-into 7 products of spectral components (5 of them complex): 6.5 times fewer multiplications. What
-is left are matrix products, which run at the full speed of the machine in any precision. In
-training only the chosen position is remembered (2 bytes a value), and the gradient of the weights
-is formed in the spectral domain as well.
+into products of 7 spectral components, of which 5 are complex: 22 real products, or 17 with the
+three-product form of complex multiplication, which is the least possible (Winograd, "On computing
+the discrete Fourier transform", 1978). What is left are matrix products, which run at the full
+speed of the machine in any precision. In training only the chosen position is remembered (2 bytes
+a value), and the gradient of the weights is formed in the spectral domain as well.
 
 Everything works through the batch in blocks of frames, so the map of 12 positions never exists
 as a whole.
@@ -23,10 +24,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 PITCH_CLASSES = 12
-PAIRS = 6
 # Temporaries of one block stay below 32 MB in float32: larger ones are mapped and cleared by the
 # operating system anew for every block, which costs more than the arithmetic.
-BLOCK_FRAMES = 2048
+BLOCK_FRAMES = 1850
 
 
 def is_doubled(chroma: torch.Tensor) -> bool:
@@ -34,52 +34,6 @@ def is_doubled(chroma: torch.Tensor) -> bool:
     return torch.equal(
         chroma[:, :, PITCH_CLASSES:], chroma[:, :, : chroma.shape[2] - PITCH_CLASSES]
     )
-
-
-def pitch_basis(like: torch.Tensor) -> torch.Tensor:
-    """Orthonormal real Fourier basis over the pitch classes, ``(12, 12)``, one component a row.
-
-    Rows come in pairs: the constant and the alternating one, then cosine and sine of the
-    frequencies 1..5.
-    """
-    pitch = torch.arange(PITCH_CLASSES, dtype=torch.float64)
-    rows = [torch.ones_like(pitch), 1 - 2 * (pitch % 2)]
-    rows = [row / math.sqrt(PITCH_CLASSES) for row in rows]
-    for frequency in range(1, PAIRS):
-        angle = 2 * math.pi * frequency / PITCH_CLASSES * pitch
-        rows += [angle.cos() / math.sqrt(PAIRS), angle.sin() / math.sqrt(PAIRS)]
-    return torch.stack(rows).to(device=like.device, dtype=like.dtype)
-
-
-def spectral_weights(weight: torch.Tensor) -> torch.Tensor:
-    """Kernels as matrices between spectral components, differentiable.
-
-    Args:
-        weight: ``(O, 12, K)``.
-
-    Returns:
-        ``(6, 2 O, 2 K)``: for every pair of components the matrix that takes the input's pair to
-        the output's pair.
-    """
-    outputs, _, frames = weight.shape
-    spectrum = torch.einsum("sc,ock->sok", pitch_basis(weight), weight)
-    first, second = spectrum.view(PAIRS, 2, outputs, frames).unbind(1)  # (6, O, K) each
-    nothing = torch.zeros_like(first[:1])
-    constant, alternating = first[:1], second[:1]
-    first, second = first[1:] * math.sqrt(PAIRS), second[1:] * math.sqrt(PAIRS)
-    top = torch.cat(
-        [
-            torch.cat([constant * math.sqrt(PITCH_CLASSES), nothing], dim=2),
-            torch.cat([first, second], dim=2),
-        ]
-    )
-    bottom = torch.cat(
-        [
-            torch.cat([nothing, alternating * math.sqrt(PITCH_CLASSES)], dim=2),
-            torch.cat([-second, first], dim=2),
-        ]
-    )
-    return torch.cat([top, bottom], dim=1)
 
 
 def key_maximum(
@@ -106,61 +60,135 @@ def key_maximum(
     Returns:
         ``(B, O, 1, T - K + 1)`` in channels-last memory order.
     """
-    # The spectrum is formed in full precision; only the long products are in ``dtype``.
-    spectrum = torch.einsum("sc,bct->bst", pitch_basis(weight), chroma.to(weight.dtype))
-    matrices = spectral_weights(weight)
     dtype = dtype or weight.dtype
-    return _KeyMaximum.apply(matrices, bias, spectrum.to(dtype), min(slope.item(), 0.0))
+    # Three products save arithmetic, four need less memory traffic and lose fewer bits: 16-bit
+    # products are limited by the latter.
+    products = three_products if dtype.itemsize >= 4 else four_products
+    take_apart, matrices, put_together = products(weight)
+    # The spectrum is formed in full precision; only the long products are in ``dtype``.
+    spectrum = torch.einsum("sc,bct->bst", take_apart, chroma.to(weight.dtype)).to(dtype)
+    return _KeyMaximum.apply(
+        matrices, bias, spectrum, put_together.to(dtype), min(slope.item(), 0.0)
+    )
+
+
+def pitch_basis(like: torch.Tensor) -> torch.Tensor:
+    """Orthonormal real Fourier basis over the pitch classes, ``(12, 12)``, one component a row.
+
+    Rows come in pairs: the constant and the alternating one, then cosine and sine of the
+    frequencies 1..5.
+    """
+    pitch = torch.arange(PITCH_CLASSES, dtype=torch.float64)
+    rows = [torch.ones_like(pitch), 1 - 2 * (pitch % 2)]
+    rows = [row / math.sqrt(12) for row in rows]
+    for frequency in range(1, 6):
+        angle = 2 * math.pi * frequency / PITCH_CLASSES * pitch
+        rows += [angle.cos() / math.sqrt(6), angle.sin() / math.sqrt(6)]
+    return torch.stack(rows).to(device=like.device, dtype=like.dtype)
+
+
+def three_products(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The correlation with 17 real products.
+
+    With components a, b of the input and u, v of the kernel (cosine and sine of one frequency),
+    those of the output are, up to sqrt(6), ``a u + b v = (a + b) u + b (v - u)`` and
+    ``b u - a v = (a + b) u - a (u + v)``.
+
+    Args:
+        weight: ``(O, 12, K)``.
+
+    Returns:
+        ``(17, 12)`` from the pitch classes of the input to factors; ``(17, O, K)`` the other
+        factors, differentiable; ``(12, 17)`` from the products to the keys.
+    """
+    basis = pitch_basis(weight)
+    ends, cosine, sine = basis[:2], basis[2::2], basis[3::2]
+    take_apart = torch.cat([ends, cosine + sine, sine, cosine])
+    factors = torch.cat([ends * math.sqrt(2), cosine, sine - cosine, cosine + sine])
+    put_together = torch.cat([ends, cosine + sine, cosine, -sine]).t()
+    matrices = torch.einsum("gc,ock->gok", factors * math.sqrt(6), weight)
+    return take_apart, matrices, put_together.contiguous()
+
+
+def four_products(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The correlation as 6 products of 2 x 2 blocks, one block for every pair of components.
+
+    Args:
+        weight: ``(O, 12, K)``.
+
+    Returns:
+        ``(12, 12)`` from the pitch classes of the input to its components; ``(6, 2 O, 2 K)`` from
+        the components of the input to those of the output, differentiable; ``(12, 12)`` from the
+        latter to the keys.
+    """
+    basis = pitch_basis(weight)
+    first, second = torch.einsum("sc,ock->sok", basis * math.sqrt(6), weight).split([2, 10])
+    nothing = torch.zeros_like(first[:1])
+    constant, alternating = first[:1] * math.sqrt(2), first[1:] * math.sqrt(2)
+    cosine, sine = second[::2], second[1::2]
+    top = torch.cat([torch.cat([constant, nothing], dim=2), torch.cat([cosine, sine], dim=2)])
+    bottom = torch.cat(
+        [torch.cat([nothing, alternating], dim=2), torch.cat([-sine, cosine], dim=2)]
+    )
+    return basis, torch.cat([top, bottom], dim=1), basis.t().contiguous()
 
 
 class _KeyMaximum(torch.autograd.Function):
-    """``(matrices (6, 2 O, 2 K), bias (O,), spectrum (B, 12, T))`` to ``(B, O, 1, T - K + 1)``."""
+    """Products, keys and their maximum, block by block.
+
+    Inputs: matrices ``(G, R, S K / G)``, bias ``(O,)``, spectrum ``(B, S, T)``, put_together
+    ``(12, P)`` with ``P = G R / O``, slope if negative, else 0. Output ``(B, O, 1, T - K + 1)``.
+    """
 
     @staticmethod
-    def forward(ctx, matrices, bias, spectrum, negative_slope):
-        outputs, kernel = matrices.shape[1] // 2, matrices.shape[2] // 2
-        batch, _, frames = spectrum.shape
+    def forward(ctx, matrices, bias, spectrum, put_together, negative_slope):
+        outputs, products = bias.shape[0], put_together.shape[1]
+        batch, components, frames = spectrum.shape
+        groups = matrices.shape[0]
+        kernel = matrices.shape[2] * groups // components
         frames -= kernel - 1
-        ctx.kernel, ctx.types = kernel, (matrices.dtype, bias.dtype)
+        ctx.sizes, ctx.types = (groups, kernel), (matrices.dtype, bias.dtype)
         learn = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
 
         low = matrices.to(spectrum.dtype)
-        back = pitch_basis(spectrum).t().contiguous()
         result = spectrum.new_empty(batch, frames, outputs)
         chosen = []
         for items, span in _blocks(batch, frames):
-            windows = _windows(spectrum, items, span, kernel)
+            windows = _windows(spectrum, items, span, *ctx.sizes)
             count = windows.shape[2]
-            pairs = torch.bmm(low, windows).view(PITCH_CLASSES, outputs * count)
-            keys = torch.mm(back, pairs).view(PITCH_CLASSES, outputs, count)
+            parts = torch.bmm(low, windows).view(products, outputs * count)
+            keys = torch.mm(put_together, parts).view(PITCH_CLASSES, outputs, count)
             value, position = _select(keys, bias, negative_slope, positions=learn)
             if learn:
                 chosen.append(position)
             shape = outputs, -1, span.stop - span.start
             result[items, span] = value.view(shape).permute(1, 2, 0)
         if learn:
-            ctx.save_for_backward(spectrum, *chosen)
+            ctx.save_for_backward(spectrum, put_together, *chosen)
         return result.unsqueeze(1).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        spectrum, *chosen = ctx.saved_tensors
+        spectrum, put_together, *chosen = ctx.saved_tensors
         batch, outputs, _, frames = gradient.shape
         gradient = gradient.squeeze(2)
         matrix_type, bias_type = ctx.types
+        take_back = put_together.t().contiguous()
         for_matrices = for_bias = 0.0
-        basis = pitch_basis(spectrum)
         for (items, span), position in zip(_blocks(batch, frames), chosen, strict=True):
-            windows = _windows(spectrum, items, span, ctx.kernel)
-            count = windows.shape[2]
             part = gradient[items, :, span].transpose(0, 1).to(spectrum.dtype)
-            part = part.contiguous().view(outputs, count)
-            keys = _scatter(part, position).view(PITCH_CLASSES, outputs * count)
-            pairs = torch.mm(basis, keys).view(PAIRS, 2 * outputs, count)
-            for_matrices += torch.bmm(pairs, windows.transpose(1, 2)).to(matrix_type)
+            part = part.contiguous().view(outputs, -1)
             for_bias += part.sum(1, dtype=bias_type)
-        return for_matrices, for_bias, None, None
+            if ctx.needs_input_grad[0]:
+                windows = _windows(spectrum, items, span, *ctx.sizes)
+                groups, _, count = windows.shape
+                keys = _scatter(part, position).view(PITCH_CLASSES, outputs * count)
+                parts = torch.mm(take_back, keys).view(groups, -1, count)
+                for_matrices += torch.bmm(parts, windows.transpose(1, 2)).to(matrix_type)
+        if not ctx.needs_input_grad[0]:
+            for_matrices = None
+        return for_matrices, for_bias, None, None, None
 
 
 def _blocks(batch: int, frames: int) -> Iterator[tuple[slice, slice]]:
@@ -176,12 +204,14 @@ def _blocks(batch: int, frames: int) -> Iterator[tuple[slice, slice]]:
         yield slice(start, min(start + size, batch)), slice(0, frames)
 
 
-def _windows(spectrum: torch.Tensor, items: slice, span: slice, kernel: int) -> torch.Tensor:
-    """Shifted copies of a block: ``(6, 2 K, frames of all items)``."""
+def _windows(
+    spectrum: torch.Tensor, items: slice, span: slice, groups: int, kernel: int
+) -> torch.Tensor:
+    """Shifted copies of a block of ``(B, S, T)``: ``(G, S K / G, frames of all items)``."""
     part = spectrum[items, :, span.start : span.stop + kernel - 1]
-    shifted = part.unflatten(1, (PAIRS, 2)).unfold(3, kernel, 1)  # (B, 6, 2, t, K)
-    shifted = shifted.permute(1, 2, 4, 0, 3)  # (6, 2, K, B, t)
-    return shifted.reshape(PAIRS, 2 * kernel, -1)
+    shifted = part.unflatten(1, (groups, -1)).unfold(3, kernel, 1)  # (B, G, S / G, t, K)
+    shifted = shifted.permute(1, 2, 4, 0, 3)  # (G, S / G, K, B, t)
+    return shifted.flatten(3).flatten(1, 2)
 
 
 def _select(
@@ -205,8 +235,8 @@ def _select(
         return high, where_high
     low, where_low = _maximum(-keys, positions)
     low = bias - low
-    take_low = torch.where(low < 0, low * negative_slope, low) > torch.where(
-        high < 0, high * negative_slope, high
+    take_low = functional.leaky_relu(low, negative_slope) > functional.leaky_relu(
+        high, negative_slope
     )
     value = torch.where(take_low, low, high)
     return value, torch.where(take_low, where_low, where_high) if positions else None
@@ -215,27 +245,24 @@ def _select(
 def _maximum(keys: torch.Tensor, positions: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Maximum over the first axis of ``(12, O, N)``, and where it is as ``p * O + o``.
 
-    Max pooling is the one operation that does this at the speed of memory on a CPU.
+    Max pooling is the one operation that finds both at the speed of memory on a CPU.
     """
     if not positions:
         return keys.amax(dim=0), None
-    image = keys.unsqueeze(0).permute(0, 3, 1, 2)  # (1, N, 12, O), channels last
-    value, position = functional.max_pool2d(
-        _with_strides(image), (PITCH_CLASSES, 1), return_indices=True
-    )
+    image = _with_strides(keys.unsqueeze(0).permute(0, 3, 1, 2))  # (1, N, 12, O), channels last
+    value, position = functional.max_pool2d(image, (PITCH_CLASSES, 1), return_indices=True)
     return value[0, :, 0].t(), position[0, :, 0].t().to(torch.int16)
+
+
+def _scatter(gradient: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Undo :func:`_maximum`: ``(O, N)`` to ``(12, O, N)``, zero everywhere but at ``position``."""
+    image, where = (
+        _with_strides(value.t()[None, :, None, :]) for value in (gradient, position.long())
+    )
+    keys = functional.max_unpool2d(image, where, (PITCH_CLASSES, 1))  # (1, N, 12, O)
+    return keys[0].permute(1, 2, 0).contiguous()
 
 
 def _with_strides(image: torch.Tensor) -> torch.Tensor:
     """The same tensor, with the stride of its only item as channels-last memory order has it."""
     return image.as_strided(image.shape, (image.numel(), *image.stride()[1:]))
-
-
-def _scatter(gradient: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Undo :func:`_maximum`: ``(O, N)`` to ``(12, O, N)``, zero everywhere but at ``position``."""
-    outputs, count = gradient.shape
-    image, where = (
-        _with_strides(value.t()[None, :, None, :]) for value in (gradient, position.long())
-    )
-    keys = functional.max_unpool2d(image, where, (PITCH_CLASSES, 1))
-    return keys[0].permute(1, 2, 0).reshape(PITCH_CLASSES, outputs, count)
