@@ -12,7 +12,7 @@ from src.config import RemoveConfig
 from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
 from src.models.embed import embed_tracks
-from src.retrieval.metrics import summarise
+from src.retrieval.metrics import format_figures, summarise
 from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, rank_relevant
 from src.retrieval.report import write_report
 from src.training.checkpoint import load_move, read_metadata
@@ -39,8 +39,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         """One figure a line, in the order and with the decimals of the original."""
-        decimals = {"Top1": 0, "Top10": 0}
-        lines = [f"{key}: {value:.{decimals.get(key, 3)}f}" for key, value in self.figures.items()]
+        lines = format_figures(self.figures)
         alone = self.ranking.n_without_version
         if alone:
             lines.append(f"queries without another version: {alone} of {self.ranking.n_queries}")
