@@ -75,7 +75,7 @@ def save_move(
         "final_activation": model.final_activation,
         "precision": "float16" if half else "float32",
     }
-    write_json({**description, **(metadata or {})}, metadata_path(path))
+    write_json({**(metadata or {}), **description}, metadata_path(path))
 
 
 def load_move(path: str | os.PathLike, *, emb_size: int | None = None) -> MOVEModel:
@@ -186,3 +186,18 @@ def _some(names: list[str]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def export_move(source: str | os.PathLike, target: str | os.PathLike, *, half: bool = True) -> int:
+    """Copy a MOVE model with its description; returns the size of the new file in bytes.
+
+    Args:
+        source: file to read, see :func:`load_move`.
+        target: file to write, see :func:`save_move`.
+        half: store the weights in 16-bit floats.
+
+    Raises:
+        UserError: ``source`` is no MOVE model, or ``target`` cannot be written.
+    """
+    save_move(load_move(source), target, half=half, metadata=read_metadata(source))
+    return Path(target).stat().st_size

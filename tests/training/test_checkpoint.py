@@ -10,7 +10,13 @@ from torch import nn
 
 from src.errors import UserError
 from src.models.move import MOVEModel
-from src.training.checkpoint import load_move, metadata_path, read_metadata, save_move
+from src.training.checkpoint import (
+    export_move,
+    load_move,
+    metadata_path,
+    read_metadata,
+    save_move,
+)
 from tests.parity_weights import read_fixture, rebuild_weights
 
 ABOUT = read_fixture("c01_move_keys.json")["A"]
@@ -211,3 +217,19 @@ class TestRefusals:
 
 def _raw_pickle(value, path):
     path.write_bytes(pickle.dumps(value, protocol=2))
+
+
+def test_export_halves_the_file_and_keeps_the_description(tmp_path):
+    torch.manual_seed(0)
+    model = MOVEModel(emb_size=64)
+    source, target = tmp_path / "model_a.pt", tmp_path / "shipped" / "model_b.pt"
+    save_move(model, source, metadata={"crema_version": "0.1.0", "seed": 3})
+    size = export_move(source, target)
+    assert size == target.stat().st_size < 0.55 * source.stat().st_size
+    metadata = read_metadata(target)
+    assert metadata == {**read_metadata(source), "precision": "float16"}
+    chroma = torch.rand(2, 1, 23, 330)
+    with torch.no_grad():
+        whole, halved = model.eval()(chroma), load_move(target)(chroma)
+    assert torch.allclose(whole, halved, atol=2e-2)
+    assert export_move(source, target, half=False) > size
