@@ -43,6 +43,17 @@ AU_HEADER = struct.Struct(">4sIIIII")
 Signal = TypeVar("Signal", np.ndarray, torch.Tensor)
 
 
+class SequentialSoundFile(soundfile.SoundFile):
+    """A sound file that is only read forward.
+
+    The base class seeks to its own position after every read. In an MP3 that forgets the bits
+    that later frames borrow from earlier ones, and a third of a second is garbled.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 @dataclass
 class AudioStream:
     """A recording that is decoded piece by piece.
@@ -90,7 +101,7 @@ def open_audio(path: str | os.PathLike, *, sample_rate: int | None = None) -> Au
     path = Path(path)
     _check_file(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = SequentialSoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         stream = _open_with_ffmpeg(path, error)
     else:
