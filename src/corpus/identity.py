@@ -11,24 +11,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+
 from src.corpus.tune import MelodyNote, Tune
 
 GRAM = 5  # intervals
-THRESHOLD = 0.42
+THRESHOLD = 0.41
 TITLE_THRESHOLD = 0.25  # enough when the titles agree as well
 MOST_COMMON = 60  # n-grams in more tunes than this say nothing
 LEAST_HITS = 4
 RUN = 13  # notes of a common passage that is more than chance
 REACH = 12  # notes between two hits of one passage
 SLACK = 4  # notes that one player adds or leaves out between two hits
+LOOSE = 0.25  # beats by which two players of a passage may differ on average
 SHORT = 36  # a melody of fewer notes is not taken for a longer one's beginning
 
 
 @dataclass(frozen=True)
 class Line:
-    """Pitches of one level of one tune."""
+    """Pitches of one level of one tune, and where they begin in beats."""
 
     pitches: tuple[int, ...]
+    times: tuple[float, ...]
 
     def grams(self) -> list[tuple[int, ...]]:
         """Interval n-grams, one for each place where one starts."""
@@ -40,11 +44,15 @@ class Line:
 def note_line(tune: Tune) -> Line:
     """The distinct sections of a tune one after another, a repeated note once."""
     pitches: list[int] = []
+    times: list[float] = []
+    start = 0.0
     for section in tune.sections:
         for note in section.melody:
             if not pitches or pitches[-1] != note.pitch:
                 pitches.append(note.pitch)
-    return Line(tuple(pitches))
+                times.append((start + note.onset) / tune.meter.pulse)
+        start += section.bars * tune.meter.bar
+    return Line(tuple(pitches), tuple(times))
 
 
 def beat_line(tune: Tune) -> Line:
@@ -52,7 +60,7 @@ def beat_line(tune: Tune) -> Line:
     pitches: list[int] = []
     for section in tune.sections:
         pitches += _on_beats(section.melody, section.bars * tune.meter.bar, tune.meter.pulse)
-    return Line(tuple(pitches))
+    return Line(tuple(pitches), tuple(map(float, range(len(pitches)))))
 
 
 def _on_beats(melody: Sequence[MelodyNote], length: float, pulse: float) -> list[int]:
@@ -101,13 +109,13 @@ def _level_pairs(lines: Sequence[Line]) -> dict[tuple[int, int], float]:
                 if i != j:
                     hits[i, j].append((at, other)) if i < j else hits[j, i].append((other, at))
     return {
-        pair: _coverage(lines[pair[0]].pitches, lines[pair[1]].pitches, found)
+        pair: _coverage(lines[pair[0]], lines[pair[1]], found)
         for pair, found in hits.items()
         if len(found) >= LEAST_HITS
     }
 
 
-def _coverage(a: Sequence[int], b: Sequence[int], found: Iterable[tuple[int, int]]) -> float:
+def _coverage(a: Line, b: Line, found: Iterable[tuple[int, int]]) -> float:
     """Share of the shorter line covered by common passages at the best transposition (mod 12).
 
     A passage is a cluster of n-grams at about the same distance between the lines; one that covers
@@ -115,15 +123,15 @@ def _coverage(a: Sequence[int], b: Sequence[int], found: Iterable[tuple[int, int
     """
     by_shift: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for i, j in found:
-        by_shift[(b[j] - a[i]) % 12].append((i, j))
-    shorter = max(SHORT, min(len(a), len(b)))
+        by_shift[(b.pitches[j] - a.pitches[i]) % 12].append((i, j))
+    shorter = max(SHORT, min(len(a.pitches), len(b.pitches)))
     best = 0.0
     for pairs in sorted(by_shift.values(), key=len, reverse=True)[:2]:
         if len(pairs) < LEAST_HITS:
             continue
         in_a: set[int] = set()
         in_b: set[int] = set()
-        for cluster in _clusters(pairs):
+        for cluster in _clusters(pairs, a.times, b.times):
             cover_a = {i + k for i, _ in cluster for k in range(GRAM + 1)}
             cover_b = {j + k for _, j in cluster for k in range(GRAM + 1)}
             if min(len(cover_a), len(cover_b)) >= RUN:
@@ -133,20 +141,35 @@ def _coverage(a: Sequence[int], b: Sequence[int], found: Iterable[tuple[int, int
     return min(1.0, best)
 
 
-def _clusters(pairs: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Hits near one another in both lines and of about the same distance between them."""
+def _clusters(
+    pairs: Iterable[tuple[int, int]], a_times: Sequence[float], b_times: Sequence[float]
+) -> list[list[tuple[int, int]]]:
+    """Hits near one another in both lines that keep one ratio of time over the passage."""
     clusters: list[list[tuple[int, int]]] = []
     for i, j in sorted(pairs):
         for cluster in reversed(clusters[-12:]):
-            last_i, last_j = cluster[-1]
-            step_i, step_j = i - last_i, j - last_j
+            step_i, step_j = i - cluster[-1][0], j - cluster[-1][1]
             near = 0 < step_i <= REACH and 0 < step_j <= REACH
             if near and abs(step_i - step_j) <= SLACK:
                 cluster.append((i, j))
                 break
         else:
             clusters.append([(i, j)])
-    return clusters
+    return [c for c in clusters if len(c) > 1 and _in_time(c, a_times, b_times)]
+
+
+def _in_time(cluster, a_times: Sequence[float], b_times: Sequence[float]) -> bool:
+    """Whether two rhythms of a passage differ by a tempo and little else."""
+    first = np.array([a_times[i] for i, _ in cluster])
+    second = np.array([b_times[j] for _, j in cluster])
+    span = first[-1] - first[0]
+    if span <= 0:
+        return False
+    slope, offset = np.polyfit(first, second, 1)
+    if not 0.4 <= slope <= 2.5:
+        return False
+    residual = np.abs(second - slope * first - offset).mean()
+    return bool(residual <= LOOSE * max(1.0, slope))
 
 
 def title_words(title: str) -> frozenset[str]:
