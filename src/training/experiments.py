@@ -99,7 +99,8 @@ class LatentSpaceReconfiguration(Baseline):
     """A trained network whose last layer is replaced by a smaller one.
 
     In the first epoch only the new layer (with proxies and batch norm statistics) learns; from
-    the second on everything does, the old layers at ``finetune_learning_rate``.
+    the second on everything does, the old layers at ``finetune_learning_rate`` (with 0 they stay
+    frozen, which saves their share of the work).
     """
 
     def __init__(self, config: RemoveConfig, num_classes: int, trained: MOVEModel) -> None:
@@ -116,8 +117,9 @@ class LatentSpaceReconfiguration(Baseline):
         ]
 
     def start_epoch(self, epoch: int) -> None:
+        learns = epoch > 0 and self.config.finetune_learning_rate > 0
         for parameter in self.parameter_groups()[0]["params"]:
-            parameter.requires_grad_(epoch > 0)
+            parameter.requires_grad_(learns)
 
 
 class DistanceDistillation(Baseline):

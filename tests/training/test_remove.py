@@ -135,6 +135,10 @@ def test_lsr_learns_only_the_new_layer_in_its_first_epoch(small):
     assert first == head
     later = changed_parameters(experiment, config, 1)
     assert {f"conv{i}.weight" for i in range(1, 6)} <= later
+    frozen = small("lsr", optimizer=0, finetune_learning_rate=0)
+    experiment = LatentSpaceReconfiguration(frozen, 3, MOVEModel(emb_size=32))
+    later = changed_parameters(experiment, frozen, 1) - {"lin_bn.num_batches_tracked"}
+    assert later == head
 
 
 def test_learning_rates_follow_the_schedule():
