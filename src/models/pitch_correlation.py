@@ -64,11 +64,14 @@ def key_maximum(
     # Three products save arithmetic, four need less memory traffic and lose fewer bits: 16-bit
     # products are limited by the latter.
     products = three_products if dtype.itemsize >= 4 else four_products
-    take_apart, matrices, put_together = products(weight)
-    # The spectrum is formed in full precision; only the long products are in ``dtype``.
-    spectrum = torch.einsum("sc,bct->bst", take_apart, chroma.to(weight.dtype)).to(dtype)
+    # Both spectra are formed in full precision; only the long products are in ``dtype``.
+    with torch.autocast(weight.device.type, enabled=False):
+        take_apart, matrices, put_together = products(weight)
+        spectrum = torch.einsum("sc,bct->bst", take_apart, chroma.to(weight.dtype)).to(dtype)
+    # Inside a Function gradients are off in any case, so what is learnt is asked for here.
+    learn = torch.is_grad_enabled() and (weight.requires_grad or bias.requires_grad)
     return _KeyMaximum.apply(
-        matrices, bias, spectrum, put_together.to(dtype), min(slope.item(), 0.0)
+        matrices, bias, spectrum, put_together.to(dtype), min(slope.item(), 0.0), learn
     )
 
 
@@ -137,18 +140,18 @@ class _KeyMaximum(torch.autograd.Function):
     """Products, keys and their maximum, block by block.
 
     Inputs: matrices ``(G, R, S K / G)``, bias ``(O,)``, spectrum ``(B, S, T)``, put_together
-    ``(12, P)`` with ``P = G R / O``, slope if negative, else 0. Output ``(B, O, 1, T - K + 1)``.
+    ``(12, P)`` with ``P = G R / O``, slope if negative, else 0, whether a backward pass will
+    follow. Output ``(B, O, 1, T - K + 1)``.
     """
 
     @staticmethod
-    def forward(ctx, matrices, bias, spectrum, put_together, negative_slope):
+    def forward(ctx, matrices, bias, spectrum, put_together, negative_slope, learn):
         outputs, products = bias.shape[0], put_together.shape[1]
         batch, components, frames = spectrum.shape
         groups = matrices.shape[0]
         kernel = matrices.shape[2] * groups // components
         frames -= kernel - 1
         ctx.sizes, ctx.types = (groups, kernel), (matrices.dtype, bias.dtype)
-        learn = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
 
         low = matrices.to(spectrum.dtype)
         result = spectrum.new_empty(batch, frames, outputs)
@@ -188,7 +191,7 @@ class _KeyMaximum(torch.autograd.Function):
                 for_matrices += torch.bmm(parts, windows.transpose(1, 2)).to(matrix_type)
         if not ctx.needs_input_grad[0]:
             for_matrices = None
-        return for_matrices, for_bias, None, None, None
+        return for_matrices, for_bias, None, None, None, None
 
 
 def _blocks(batch: int, frames: int) -> Iterator[tuple[slice, slice]]:
@@ -211,7 +214,7 @@ def _windows(
     part = spectrum[items, :, span.start : span.stop + kernel - 1]
     shifted = part.unflatten(1, (groups, -1)).unfold(3, kernel, 1)  # (B, G, S / G, t, K)
     shifted = shifted.permute(1, 2, 4, 0, 3)  # (G, S / G, K, B, t)
-    return shifted.flatten(3).flatten(1, 2)
+    return shifted.contiguous().flatten(3).flatten(1, 2)
 
 
 def _select(
@@ -243,19 +246,36 @@ def _select(
 
 
 def _maximum(keys: torch.Tensor, positions: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Maximum over the first axis of ``(12, O, N)``, and where it is as ``p * O + o``.
-
-    Max pooling is the one operation that finds both at the speed of memory on a CPU.
-    """
+    """Maximum over the first axis of ``(12, O, N)``, and where it is (see the two forms below)."""
     if not positions:
         return keys.amax(dim=0), None
-    image = _with_strides(keys.unsqueeze(0).permute(0, 3, 1, 2))  # (1, N, 12, O), channels last
-    value, position = functional.max_pool2d(image, (PITCH_CLASSES, 1), return_indices=True)
-    return value[0, :, 0].t(), position[0, :, 0].t().to(torch.int16)
+    return _pool(keys) if keys.is_cpu else _reduce(keys)
 
 
 def _scatter(gradient: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Undo :func:`_maximum`: ``(O, N)`` to ``(12, O, N)``, zero everywhere but at ``position``."""
+    return _undo_pool(gradient, position) if gradient.is_cpu else _undo_reduce(gradient, position)
+
+
+def _reduce(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maximum and its key as a byte."""
+    value, key = keys.max(dim=0)
+    return value, key.to(torch.uint8)
+
+
+def _undo_reduce(gradient: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    keys = gradient.new_zeros(PITCH_CLASSES, *gradient.shape)
+    return keys.scatter_(0, key.long()[None], gradient[None])
+
+
+def _pool(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by max pooling, on a CPU ten times faster; positions are ``key * O + channel``."""
+    image = _with_strides(keys.unsqueeze(0).permute(0, 3, 1, 2))  # (1, N, 12, O), channels last
+    value, position = functional.max_pool2d(image, (PITCH_CLASSES, 1), return_indices=True)
+    return value[0, :, 0].t(), position[0, :, 0].t().to(torch.int16)  # O = 256 is far from 2730
+
+
+def _undo_pool(gradient: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     image, where = (
         _with_strides(value.t()[None, :, None, :]) for value in (gradient, position.long())
     )

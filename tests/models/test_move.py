@@ -312,6 +312,16 @@ class TestFirstLayer:
         expected = torch.autograd.grad(self.straight(x, weight, bias, slope).sum(), weight)[0]
         torch.testing.assert_close(gradient, expected)
 
+    def test_both_ways_to_the_maximum_agree(self):
+        keys = torch.randn(12, 7, 33, generator=torch.Generator().manual_seed(4))
+        value, position = pitch_correlation._pool(keys)
+        other_value, other_position = pitch_correlation._reduce(keys)
+        assert torch.equal(value, other_value)
+        gradient = torch.randn(7, 33, generator=torch.Generator().manual_seed(5))
+        found = pitch_correlation._undo_pool(gradient, position)
+        assert torch.equal(found, pitch_correlation._undo_reduce(gradient, other_position))
+        assert torch.equal((found * keys).sum(0), gradient * value)
+
     def test_basis_is_orthonormal(self):
         basis = pitch_basis(torch.zeros(1, dtype=torch.float64))
         torch.testing.assert_close(basis @ basis.t(), torch.eye(12, dtype=torch.float64))
