@@ -1,0 +1,87 @@
+"""Which files a folder or a manifest means."""
+
+import json
+
+import pytest
+
+from src.data.recordings import find_recordings
+from src.errors import UserError
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_sub_folders_are_works(tmp_path):
+    touch(tmp_path, "b/2.ogg", "b/1.MP3", "a/live/x.strange", "a/cover.jpg", "a/.hidden.wav")
+    touch(tmp_path, ".cache/a/y.wav", "a/notes.txt")
+    found = find_recordings(tmp_path)
+    assert [(r.name, r.work) for r in found] == [
+        ("a/live/x.strange", "a"),
+        ("b/1.MP3", "b"),
+        ("b/2.ogg", "b"),
+    ]
+
+
+def test_loose_files_are_works_of_their_own(tmp_path, caplog):
+    touch(tmp_path, "one.wav", "two.wav", "three/a.wav")
+    assert [r.work for r in find_recordings(tmp_path)] == ["one", "three", "two"]
+    assert "2 recordings lie directly in" in caplog.text
+
+
+@pytest.mark.parametrize("new_keys", [False, True])
+def test_manifest_paths_are_found_where_the_folder_is_now(tmp_path, new_keys, monkeypatch):
+    touch(tmp_path, "moved/audio/a.ogg", "elsewhere/b.ogg", "moved/c.npz")
+    utt, song = ("perf", "work") if new_keys else ("utt", "song")
+    rows = [
+        {utt: "a", song: "x", "wav": "data/demo/audio/a.ogg"},
+        {utt: "b", song: "x", "wav": "elsewhere/b.ogg", "feat": "cqt/b.cqt.npy"},
+        {utt: "c", song: "y", "wav": "", "features": "out/c.npz"},
+        {utt: "d", song: "y", "wav": "gone.wav"},
+    ]
+    manifest = tmp_path / "moved" / "dataset.txt"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.chdir(tmp_path)
+    for source in (manifest, manifest.parent):
+        found = find_recordings(source)
+        assert [(r.name, r.work, r.is_features) for r in found] == [
+            ("a", "x", False),
+            ("b", "x", False),
+            ("c", "y", True),
+            ("d", "y", False),
+        ]
+        assert [r.path.is_file() for r in found] == [True, True, True, False]
+        assert found[0].path.samefile(tmp_path / "moved/audio/a.ogg")
+
+
+def test_features_are_taken_before_sound(tmp_path):
+    touch(tmp_path, "a.wav", "a.npz")
+    manifest = tmp_path / "dataset.txt"
+    manifest.write_text('{"utt": "a", "song": "x", "wav": "a.wav", "features": "a.npz"}')
+    assert find_recordings(manifest)[0].is_features
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"utt": "a", "song": "x"}', "names no file"),
+        ('{"utt": "a", "wav": "a.wav"}', "song"),
+        ("", "no line"),
+    ],
+)
+def test_manifests_that_lack_something(tmp_path, line, message):
+    manifest = tmp_path / "list.txt"
+    manifest.write_text(line)
+    with pytest.raises(UserError, match=message):
+        find_recordings(manifest)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        find_recordings(tmp_path / "absent")
+    touch(tmp_path, "readme.txt")
+    with pytest.raises(UserError, match="holds no recording"):
+        find_recordings(tmp_path)
