@@ -2,6 +2,7 @@
 
     python benchmarks/move_speed.py
     python benchmarks/move_speed.py --only train --batch 64 --frames 640
+    python benchmarks/move_speed.py --threads 1 --clock cpu       # on a busy machine
 
 "Plain" is the network as published, layer by layer: a 12 x 180 convolution over all keys, PReLU,
 max pooling, and four more convolutions. Both forms share their weights. Times are the fastest of
@@ -52,15 +53,20 @@ def chroma(batch: int, frames: int, device: torch.device) -> torch.Tensor:
     return torch.cat([pitch_classes, pitch_classes], dim=1)[:, None, :23].contiguous().to(device)
 
 
-def fastest(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def fastest(
+    runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Seconds of every run, best first; the first, unmeasured round warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: sorted(values) for name, values in seconds.items()}
 
 
@@ -75,7 +81,9 @@ def show(title: str, seconds: dict[str, list[float]], notes: dict[str, str]) -> 
         print(f"{name:<16}{best:>11}{median:>11}{ratio:>9}   {notes.get(name, '')}")
 
 
-def embedding(device: torch.device, frames: int, emb_size: int, repeats: int) -> None:
+def embedding(
+    device: torch.device, frames: int, emb_size: int, repeats: int, clock: Callable[[], float]
+) -> None:
     """One track, evaluation mode."""
     torch.manual_seed(0)
     model = MOVEModel(emb_size).to(device).eval()
@@ -89,7 +97,7 @@ def embedding(device: torch.device, frames: int, emb_size: int, repeats: int) ->
         return embed
 
     runs = {name: run(form, enabled) for name, (form, enabled) in FORMS.items()}
-    seconds = fastest(runs, repeats)
+    seconds = fastest(runs, repeats, clock)
     expected = runs["plain"]()
     scale = expected.abs().max()
     notes = {
@@ -99,7 +107,14 @@ def embedding(device: torch.device, frames: int, emb_size: int, repeats: int) ->
     show(f"Embedding of one track of {frames} frames, size {emb_size}", seconds, notes)
 
 
-def training(device: torch.device, batch: int, frames: int, emb_size: int, repeats: int) -> None:
+def training(
+    device: torch.device,
+    batch: int,
+    frames: int,
+    emb_size: int,
+    repeats: int,
+    clock: Callable[[], float],
+) -> None:
     """Forward and backward pass of one batch, without the optimizer."""
     torch.manual_seed(0)
     model = MOVEModel(emb_size).to(device).train()
@@ -118,7 +133,7 @@ def training(device: torch.device, batch: int, frames: int, emb_size: int, repea
         return run
 
     runs = {name: step(name, form, enabled) for name, (form, enabled) in FORMS.items()}
-    seconds = fastest(runs, repeats)
+    seconds = fastest(runs, repeats, clock)
     expected = gradients["plain"]
     notes = {
         name: f"first layer's gradient differs by {((g - expected).norm() / expected.norm()):.1e}"
@@ -142,16 +157,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="training steps measured")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument(
+        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu: processor time of all threads"
+    )
     arguments = parser.parse_args()
-    device = select_device(arguments.device)
+    device, clock = select_device(arguments.device), CLOCKS[arguments.clock]
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {device}, {threads} thread(s), {arguments.clock} time")
+    size, repeats = arguments.emb_size, arguments.repeats
     if arguments.only != "train":
-        embedding(device, arguments.track, arguments.emb_size, max(10, arguments.repeats))
+        embedding(device, arguments.track, size, max(10, repeats), clock)
     if arguments.only != "embed":
         for frames in arguments.frames:
-            training(device, arguments.batch, frames, arguments.emb_size, arguments.repeats)
+            training(device, arguments.batch, frames, size, repeats, clock)
 
 
 if __name__ == "__main__":
