@@ -10,7 +10,17 @@ from src.device import DEVICE_NAMES, select_device
 from src.errors import run_front
 
 # Options that do not change what is computed and so are no part of an experiment's name.
-RUN_OPTIONS = ("run_type", "main_path", "exp_type", "device", "seed", "amp", "report", "metrics")
+RUN_OPTIONS = (
+    "run_type",
+    "main_path",
+    "exp_type",
+    "device",
+    "seed",
+    "amp",
+    "start_from",
+    "report",
+    "metrics",
+)
 
 
 def number(text: str) -> int | float:
@@ -145,6 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--amp", action="store_true", help="Mixed precision: bfloat16 or float16 matrix products."
     )
     more.add_argument(
+        "--start_from",
+        type=Path,
+        metavar="MODEL.pt",
+        help="Baseline training: start from these weights (without the last layer, where its size "
+        "differs) in place of random ones.",
+    )
+    more.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
@@ -179,6 +196,7 @@ def main() -> None:
             device=device,
             seed=arguments.seed,
             amp=arguments.amp,
+            start_from=arguments.start_from,
         )
     else:
         from src.training.evaluation import evaluate_experiment

@@ -22,6 +22,7 @@ from src.data.dataset_file import (
 from src.data.move_batches import chunk_order, make_loader
 from src.errors import UserError
 from src.files import load_tensors, save_tensors
+from src.models.move import MOVEModel
 from src.retrieval.ranking import DISTANCE_OF_LOSS
 from src.training.checkpoint import load_move, read_metadata
 from src.training.evaluation import evaluate_network, warn_of_other_features
@@ -101,14 +102,18 @@ def make_experiment(
     num_classes: int,
     main_path: Path,
     crema_version: str | None,
+    start_from: Path | None = None,
 ) -> Baseline:
     """The network and loss of an experiment, with what it needs of a trained network.
 
     Raises:
-        UserError: ``model_move.pt`` or ``centroids.pt`` is needed and missing or wrong.
+        UserError: ``model_move.pt``, ``centroids.pt`` or ``start_from`` is needed and missing or
+            wrong, or weights to start from are given to an experiment that has its own.
     """
     if exp_type == "baseline":
-        return Baseline(config, num_classes)
+        return Baseline(config, num_classes, model=_starting_model(start_from, config.emb_size))
+    if start_from is not None:
+        raise UserError(f"--start_from is for baseline training; {exp_type} has its own start")
     if exp_type == "pruning":
         return Pruning(config, num_classes)
     if exp_type == "kd" and config.kd_loss == "cluster":
@@ -119,6 +124,16 @@ def make_experiment(
     trained = load_move(path)
     kind = LatentSpaceReconfiguration if exp_type == "lsr" else DistanceDistillation
     return kind(config, num_classes, trained)
+
+
+def _starting_model(path: Path | None, emb_size: int) -> MOVEModel | None:
+    """Weights to start from, with a new last layer where theirs has another size."""
+    if path is None:
+        return None
+    model = load_move(path)
+    if model.fin_emb_size != emb_size:
+        model.replace_head(emb_size)
+    return model
 
 
 def make_batches(config: RemoveConfig, data: TrainingData, seed: int) -> Loader:
@@ -172,6 +187,7 @@ def train_experiment(
     device: torch.device,
     seed: int = 0,
     amp: bool = False,
+    start_from: Path | None = None,
 ) -> Path:
     """Train an experiment, or continue where it was interrupted.
 
@@ -183,6 +199,7 @@ def train_experiment(
         device: where to compute.
         seed: seed of initial weights, batches, augmentation and mining.
         amp: mixed precision.
+        start_from: weights from which a baseline starts, in place of random ones.
 
     Returns:
         Path of the best weights.
@@ -192,20 +209,22 @@ def train_experiment(
             run trains the same experiment there, or training never reached a usable model.
     """
     files = ExperimentFiles.of(main_path, exp_type, name)
-    identity = {"options": config.model_dump(), "seed": seed, "amp": amp}
+    start = None if start_from is None else str(start_from)
+    identity = {"options": config.model_dump(), "seed": seed, "amp": amp, "start_from": start}
     data = load_training_data(config, main_path)
     with lock_run(files.model):
         state = load_state(files.state, identity)
         torch.manual_seed(seed)
         num_classes = number_of_classes(data.label_index)
         experiment = make_experiment(
-            exp_type, config, num_classes, main_path, data.crema_version
+            exp_type, config, num_classes, main_path, data.crema_version, start_from
         ).to(device)
         metadata: dict[str, Any] = {
             "exp_type": exp_type,
             "name": name,
             "options": config.model_dump(),
             "seed": seed,
+            "start_from": None if start_from is None else start_from.name,
             "crema_version": data.crema_version,
             "works": num_classes,
         }

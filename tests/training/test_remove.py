@@ -230,6 +230,18 @@ def test_one_batch_can_be_overfitted(small):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_a_baseline_can_start_from_trained_weights(world, small):
+    config = small("baseline", emb_size=8)
+    trained = load_move(world / "models" / "model_move.pt")
+    experiment = remove.make_experiment(
+        "baseline", config, 3, world, None, world / "models" / "model_move.pt"
+    )
+    assert torch.equal(experiment.model.conv5.weight, trained.conv5.weight)
+    assert experiment.model.fin_emb_size == 8
+    with pytest.raises(UserError, match="start_from"):
+        remove.make_experiment("lsr", config, 3, world, None, world / "models" / "model_move.pt")
+
+
 # --- interruptions ------------------------------------------------------------------------------
 
 
