@@ -25,6 +25,7 @@ CACHE_FOLDER = ".crema_cache"
 # sixteen; more would only make an interruption lose more.
 FILES_PER_PASS = 16
 FEATURE_KEYS = {"0.1.0": "crema_pcp", "0.2.0": "crema_pcp_020"}
+UNMARKED_KEY = "crema_pcp"  # what files call it that hold one version only, whichever that is
 
 
 @dataclass
@@ -73,6 +74,9 @@ def extract_collection(
     Raises:
         UserError: the cache cannot be written to, or no recording can be used.
     """
+    given = sum(recording.is_features for recording in recordings)
+    if given:
+        logger.info("%d feature files are taken as of crema %s", given, crema_version)
     failures: dict[str, str] = {}
     paths: dict[str, Path] = {}
     pending: list[tuple[Recording, Path]] = []
@@ -124,6 +128,13 @@ def _extract(
         while True:
             while len(running) < 2 * workers and (item := next(queue, None)) is not None:
                 running[pool.submit(extractor.audio.file_features, item[0].path)] = item
+            # Without a running file the queue is empty too, and this pass is the last.
+            if ready and (len(ready) >= FILES_PER_PASS or not running):
+                features = extractor.audio.from_features([item for _, item in ready])
+                yield from zip([path for path, _ in ready], features, strict=True)
+                ready = []
+            if not running:
+                return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 recording, path = running.pop(future)
@@ -132,12 +143,6 @@ def _extract(
                 except (UserError, OSError) as error:
                     failures[recording.name] = str(error)
                     yield path, None
-            if ready and (len(ready) >= FILES_PER_PASS or not running):
-                features = extractor.audio.from_features([item for _, item in ready])
-                yield from zip([path for path, _ in ready], features, strict=True)
-                ready = []
-            if not running:
-                return
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
@@ -166,15 +171,19 @@ def write_features(path: Path, pcp: np.ndarray, crema_version: str) -> None:
 def read_features(path: Path, crema_version: str) -> np.ndarray:
     """Read cremaPCP from an ``.npz``: ``(T, 12)`` float32.
 
+    An array ``crema_pcp`` that stands alone is taken to be of the version asked for.
+
     Raises:
         UserError: missing, damaged, of another version of crema, or not such an array.
     """
-    key = FEATURE_KEYS[crema_version]
     try:
         with np.load(path, allow_pickle=False) as file:
-            if key not in file:
+            present = [key for key in file.files if key in FEATURE_KEYS.values()]
+            key = UNMARKED_KEY if present == [UNMARKED_KEY] else FEATURE_KEYS[crema_version]
+            if key not in present:
                 raise UserError(
-                    f"{path} holds no cremaPCP of crema {crema_version} (array {key}), but: "
+                    f"{path} holds no cremaPCP of crema {crema_version} "
+                    f"(array {FEATURE_KEYS[crema_version]}), but: "
                     f"{', '.join(file.files) or 'nothing'}"
                 )
             pcp = file[key]

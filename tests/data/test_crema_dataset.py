@@ -67,9 +67,23 @@ def test_features_survive_the_disk(tmp_path, version):
     path = tmp_path / "deep" / "a.npz"
     write_features(path, pcp, version)
     np.testing.assert_array_equal(read_features(path, version), pcp)
-    other = "0.2.0" if version == "0.1.0" else "0.1.0"
-    with pytest.raises(UserError, match=f"no cremaPCP of crema {other}"):
-        read_features(path, other)
+
+
+def test_each_version_finds_its_own_array(tmp_path):
+    path = tmp_path / "a.npz"
+    both = {"crema_pcp": np.zeros((3, 12), np.float32), "crema_pcp_020": np.ones((3, 12))}
+    np.savez(path, **both)
+    assert not read_features(path, "0.1.0").any()
+    assert read_features(path, "0.2.0").all()
+    write_features(path, np.ones((3, 12), np.float32), "0.2.0")
+    with pytest.raises(UserError, match=r"no cremaPCP of crema 0\.1\.0"):
+        read_features(path, "0.1.0")
+
+
+def test_an_array_that_stands_alone_is_of_the_version_asked_for(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, crema_pcp=np.ones((3, 12), np.float16), cqt_u8=np.zeros((9, 96), np.uint8))
+    assert read_features(path, "0.2.0").all()
 
 
 def test_half_precision_features_are_widened(tmp_path):
