@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from src.corpus.bar import Bar
 from src.corpus.bass import held
 from src.corpus.dice import Dice, generator
-from src.corpus.patterns import Bar, block
+from src.corpus.patterns import block
 from src.corpus.structure import Item
 from src.corpus.styles import Band
 from src.corpus.tune import Chord

@@ -1,7 +1,7 @@
 """Bass lines, one bar at a time, for any metre (see ``patterns``)."""
 
+from src.corpus.bar import EIGHTH, Bar, Pattern
 from src.corpus.melody import Event, fold
-from src.corpus.patterns import EIGHTH, Bar, Pattern
 from src.corpus.tune import Chord
 
 LOW, HIGH = 28, 48

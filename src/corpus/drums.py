@@ -1,7 +1,7 @@
 """Drum patterns on the General MIDI percussion map, one bar at a time, for any metre."""
 
+from src.corpus.bar import EIGHTH, Bar, Pattern
 from src.corpus.melody import Event
-from src.corpus.patterns import EIGHTH, Bar, Pattern
 
 KICK, RIM, SNARE, CLAP = 36, 37, 38, 39
 CLOSED, PEDAL, OPEN = 42, 44, 46

@@ -110,3 +110,10 @@ SYNTH_BASS = (38, 39, 87)
 FOLK_PLUCK = (24, 25, 105, 15, 46)
 SQUEEZE = (21, 23, 20)
 """Programs for accompaniments."""
+
+# How often a kind of music gives its melody to a group of instruments.
+POP_LEADS = {"voice": 6, "guitar": 1.5, "reed": 1, "piano": 1.5, "synth": 1, "strings": 0.5}
+JAZZ_LEADS = {"reed": 3, "brass": 2, "voice": 3, "piano": 2, "guitar": 1, "mallet": 1}
+FOLK_LEADS = {"strings": 3, "flute": 3, "voice": 3, "reed": 2, "guitar": 2, "world": 0.7}
+CLASSIC_LEADS = {"strings": 3, "flute": 2, "reed": 2, "voice": 2, "piano": 3, "brass": 1}
+SYNTH_LEADS = {"synth": 4, "voice": 4, "mallet": 1, "piano": 1}

@@ -34,12 +34,6 @@ class Style:
     leads: Mapping[str, float] = field(default_factory=dict)
 
 
-POP_LEADS = {"voice": 6, "guitar": 1.5, "reed": 1, "piano": 1.5, "synth": 1, "strings": 0.5}
-JAZZ_LEADS = {"reed": 3, "brass": 2, "voice": 3, "piano": 2, "guitar": 1, "mallet": 1}
-FOLK_LEADS = {"strings": 3, "flute": 3, "voice": 3, "reed": 2, "guitar": 2, "world": 0.7}
-CLASSIC_LEADS = {"strings": 3, "flute": 2, "reed": 2, "voice": 2, "piano": 3, "brass": 1}
-SYNTH_LEADS = {"synth": 4, "voice": 4, "mallet": 1, "piano": 1}
-
 PIANO_LAYER = gm.PIANOS + gm.ELECTRIC_PIANOS
 STYLES: dict[str, Style] = {
     s.name: s
@@ -56,7 +50,7 @@ STYLES: dict[str, Style] = {
             ("eighth_pump", "syncopated_bass"),
             gm.ELECTRIC_BASS,
             ("rock",),
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "pop",
@@ -70,7 +64,7 @@ STYLES: dict[str, Style] = {
             gm.ELECTRIC_BASS + gm.SYNTH_BASS,
             ("rock", "ballad", "half_time", "disco"),
             drum_chance=0.9,
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "ballad",
@@ -85,7 +79,7 @@ STYLES: dict[str, Style] = {
             drum_chance=0.7,
             tempo=0.8,
             rubato=0.02,
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "swing",
@@ -100,7 +94,7 @@ STYLES: dict[str, Style] = {
             drum_chance=0.85,
             swing=(0.58, 0.68),
             tempo=1.1,
-            leads=JAZZ_LEADS,
+            leads=gm.JAZZ_LEADS,
         ),
         Style(
             "jazz ballad",
@@ -113,7 +107,7 @@ STYLES: dict[str, Style] = {
             swing=(0.55, 0.66),
             tempo=0.75,
             rubato=0.04,
-            leads=JAZZ_LEADS,
+            leads=gm.JAZZ_LEADS,
         ),
         Style(
             "bossa nova",
@@ -180,7 +174,7 @@ STYLES: dict[str, Style] = {
             ("frame", "tambourine", "brushes"),
             bass_chance=0.5,
             drum_chance=0.35,
-            leads=FOLK_LEADS,
+            leads=gm.FOLK_LEADS,
         ),
         Style(
             "fingerpicking",
@@ -190,7 +184,7 @@ STYLES: dict[str, Style] = {
             gm.UPRIGHT,
             bass_chance=0.2,
             rubato=0.02,
-            leads=FOLK_LEADS,
+            leads=gm.FOLK_LEADS,
         ),
         Style(
             "ceilidh",
@@ -203,7 +197,7 @@ STYLES: dict[str, Style] = {
             (*gm.UPRIGHT, 33, 0),
             ("frame", "march"),
             drum_chance=0.6,
-            leads=FOLK_LEADS,
+            leads=gm.FOLK_LEADS,
         ),
         Style(
             "reggae",
@@ -216,7 +210,7 @@ STYLES: dict[str, Style] = {
             gm.ELECTRIC_BASS,
             ("one_drop",),
             tempo=0.85,
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "disco",
@@ -229,7 +223,7 @@ STYLES: dict[str, Style] = {
             gm.ELECTRIC_BASS + gm.SYNTH_BASS,
             ("disco",),
             tempo=1.05,
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "funk",
@@ -240,7 +234,7 @@ STYLES: dict[str, Style] = {
             ("funk",),
             tempo=0.9,
             swing=(0.5, 0.54),
-            leads=POP_LEADS,
+            leads=gm.POP_LEADS,
         ),
         Style(
             "blues shuffle",
@@ -276,7 +270,7 @@ STYLES: dict[str, Style] = {
             gm.SYNTH_BASS,
             ("four_on_floor",),
             tempo=1.05,
-            leads=SYNTH_LEADS,
+            leads=gm.SYNTH_LEADS,
         ),
         Style(
             "trap",
@@ -289,7 +283,7 @@ STYLES: dict[str, Style] = {
             gm.SYNTH_BASS,
             ("half_time",),
             tempo=0.95,
-            leads=SYNTH_LEADS,
+            leads=gm.SYNTH_LEADS,
         ),
         Style(
             "ambient",
@@ -313,7 +307,7 @@ STYLES: dict[str, Style] = {
             (42, 43, 70),
             bass_chance=0.7,
             rubato=0.04,
-            leads=CLASSIC_LEADS,
+            leads=gm.CLASSIC_LEADS,
         ),
         Style(
             "strings",
@@ -326,7 +320,7 @@ STYLES: dict[str, Style] = {
             (42, 43, 48),
             rubato=0.05,
             tempo=0.85,
-            leads=CLASSIC_LEADS,
+            leads=gm.CLASSIC_LEADS,
         ),
         Style(
             "hymn",
@@ -354,7 +348,7 @@ STYLES: dict[str, Style] = {
             ("frame",),
             bass_chance=0.15,
             drum_chance=0.25,
-            leads={**FOLK_LEADS, "world": 2},
+            leads={**gm.FOLK_LEADS, "world": 2},
         ),
         Style(
             "piano solo",
@@ -382,7 +376,7 @@ STYLES: dict[str, Style] = {
             (),
             rubato=0.05,
             leads={
-                **FOLK_LEADS,
+                **gm.FOLK_LEADS,
                 "voice": 5,
                 "piano": 1,
                 "brass": 1,

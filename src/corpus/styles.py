@@ -8,11 +8,12 @@ line-up from a style and plays bars.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from src.corpus.bar import Bar
 from src.corpus.bass import BASSES
 from src.corpus.dice import Dice
 from src.corpus.drums import DRUMS
 from src.corpus.melody import Event
-from src.corpus.patterns import COMPING, Bar
+from src.corpus.patterns import COMPING
 from src.corpus.style_table import STYLES, Style
 
 __all__ = ["STYLES", "Band", "Player", "Style"]
