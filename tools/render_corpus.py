@@ -5,6 +5,7 @@ python -m tools.render_corpus egs/opencorpus/corpus.yaml OUT_DIR --features-only
 
 import argparse
 import os
+import signal
 from pathlib import Path
 
 from tqdm import tqdm
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     config = load_config(options.config)
     if options.features_only and not config.features:
         raise UserError(f"--features-only needs a list 'features' in {options.config}")
+    # A terminated job stops as by Ctrl-C: running versions are finished, the manifest is written.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     load_fluidsynth()
     soundfonts = find_soundfonts(config.soundfonts)
     works = select_works(load_corpus_tunes(config), config.works, seed=config.seed)

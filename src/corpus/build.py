@@ -113,12 +113,17 @@ class VersionWriter:
 
 
 def write_audio(version: MadeVersion, path: Path, form: AudioFormat) -> None:
-    """Write a version as mono audio, atomically; its peak is kept below 0.99 before coding."""
+    """Write a version as mono audio, atomically.
+
+    Lossy codecs overshoot: what comes back can be a quarter louder than what went in, so the peak
+    is kept below 0.7 before them.
+    """
     rate = form.sample_rate
     if form.codec == "opus" and rate not in codec.CODECS["opus"][2]:
         rate = 48000
+    limit = 0.99 if form.codec == "flac" else 0.7
     signal = soxr.resample(version.signal, version.sample_rate, rate, quality="HQ")
-    signal = signal * np.float32(min(1.0, 0.99 / max(float(np.max(np.abs(signal))), 1e-9)))
+    signal = signal * np.float32(min(1.0, limit / max(float(np.max(np.abs(signal))), 1e-9)))
     with atomic_path(path) as temporary:
         if form.codec == "flac":
             soundfile.write(temporary, signal, rate, format="FLAC", subtype="PCM_16")

@@ -9,6 +9,7 @@ import numpy as np
 
 from src.corpus.arrange import arrange
 from src.corpus.dice import generator
+from src.corpus.performance import Performance
 from src.corpus.plan import Job
 from src.corpus.recording import apply_recording, draw_recording
 from src.corpus.render import Renderer
@@ -53,22 +54,11 @@ class VersionMaker:
             UserError: FluidSynth or a SoundFont is missing.
         """
         settings = self.settings
-        shortest, longest = settings.duration
-        target = (shortest, max(longest - _LONGEST_EXTRA_S, shortest + 1.0))
-        performance = arrange(
-            job.tune,
-            seed=settings.seed,
-            version=job.version,
-            target_duration=target,
-            setting=job.setting,
-        )
-        rng = generator(settings.seed, "recording", job.tune.work, job.version)
-        fonts = list(settings.soundfonts)
-        font = fonts[int(rng.integers(len(fonts)))]
-        recording = draw_recording(rng, weights=settings.recordings)
+        performance = play_job(settings, job)
+        font, recording = draw_sound(settings, job)
         stereo = self._renderer(font).render(performance, tail=_TAIL_S)
         signal, facts = apply_recording(stereo, settings.sample_rate, recording)
-        signal, cut = cut_to(signal, settings.sample_rate, longest)
+        signal, cut = cut_to(signal, settings.sample_rate, settings.duration[1])
         choices = {
             "arrangement": performance.choices,
             "soundfont": font,
@@ -81,6 +71,30 @@ class VersionMaker:
             path = self.settings.soundfonts[font]
             self._renderers[font] = Renderer(path, sample_rate=self.settings.sample_rate)
         return self._renderers[font]
+
+
+def play_job(settings: MakerSettings, job: Job) -> Performance:
+    """The notes of one version, with room left for what the recording adds.
+
+    Raises:
+        ValueError: the tune cannot be arranged.
+    """
+    shortest, longest = settings.duration
+    return arrange(
+        job.tune,
+        seed=settings.seed,
+        version=job.version,
+        target_duration=(shortest, max(longest - _LONGEST_EXTRA_S, shortest + 1.0)),
+        setting=job.setting,
+    )
+
+
+def draw_sound(settings: MakerSettings, job: Job) -> tuple[str, dict[str, Any]]:
+    """SoundFont and recording of one version."""
+    rng = generator(settings.seed, "recording", job.tune.work, job.version)
+    fonts = list(settings.soundfonts)
+    font = fonts[int(rng.integers(len(fonts)))]
+    return font, draw_recording(rng, weights=settings.recordings)
 
 
 def cut_to(signal: np.ndarray, sample_rate: int, seconds: float) -> tuple[np.ndarray, bool]:

@@ -10,11 +10,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from src.corpus.dice import generator
+from src.corpus.identity import GRAM, LEAST_HITS, beat_line, note_line, similarity_pairs
 from src.corpus.recording import check_kinds
 from src.corpus.tune import Tune, load_tunes
 from src.errors import UserError
 
 Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0"]
+
+_COMPARED_AT_ONCE = 300
 
 
 class _Strict(BaseModel):
@@ -51,6 +54,9 @@ class CorpusConfig(_Strict):
         soundfonts: names or paths; None takes the free ones found on this machine.
         recordings: weight by kind of recording; None takes the usual ones.
         exclude: files with one work identity a line.
+        exclude_similar: works that share this much of their melody (0 to 1, see
+            :mod:`src.corpus.identity`) with an excluded work are left out as well; None compares
+            no melodies.
         features: kept beside or instead of the audio.
         audio: how audio is stored.
         blocks: order in which versions are made, so that a part is usable.
@@ -66,6 +72,7 @@ class CorpusConfig(_Strict):
     soundfonts: list[str] | None = None
     recordings: dict[str, float] | None = None
     exclude: list[str] = []
+    exclude_similar: float | None = Field(0.3, gt=0, le=1)
     features: list[Feature] = []
     audio: AudioFormat = AudioFormat()
     blocks: Blocks = Blocks()
@@ -119,20 +126,67 @@ def load_config(path: str | os.PathLike) -> CorpusConfig:
 
 
 def load_corpus_tunes(config: CorpusConfig) -> list[Tune]:
-    """The tunes of all files of a configuration without the excluded works.
+    """The tunes of all files of a configuration without the excluded works and their likes.
 
     Raises:
         UserError: a file is missing or damaged, or no tune is left.
     """
     excluded = {work for path in config.exclude for work in read_work_list(path)}
     tunes: dict[str, Tune] = {}
+    left_out: list[Tune] = []
     for path in config.tunes:
         for tune in load_tunes(path):
-            if tune.work not in excluded:
+            if tune.work in excluded:
+                left_out.append(tune)
+            else:
                 tunes.setdefault(tune.work, tune)
+    if config.exclude_similar is not None and left_out:
+        for work in similar_works(left_out, list(tunes.values()), least=config.exclude_similar):
+            del tunes[work]
     if not tunes:
         raise UserError(f"no work is left in {', '.join(config.tunes)} after the exclusions")
     return list(tunes.values())
+
+
+def similar_works(known: Sequence[Tune], others: Sequence[Tune], *, least: float) -> set[str]:
+    """Works among ``others`` that share a melody with one of ``known``, in any of their settings.
+
+    The others are compared by some hundreds at a time: what is a common turn among thousands of
+    tunes, and would therefore not be counted, is still rare there.
+    """
+    fixed = [setting for tune in known for setting in (tune, *tune.settings)]
+    fixed_grams = [_grams(tune) for tune in fixed]
+    near = []
+    for setting in (setting for tune in others for setting in (tune, *tune.settings)):
+        grams = _grams(setting)
+        if any(_may_be_similar(grams, known_grams, least) for known_grams in fixed_grams):
+            near.append(setting)
+    found: set[str] = set()
+    for start in range(0, len(near), _COMPARED_AT_ONCE):
+        part = near[start : start + _COMPARED_AT_ONCE]
+        for (i, j), _ in similarity_pairs([*fixed, *part], least=least).items():
+            if i < len(fixed) <= j:
+                found.add(part[j - len(fixed)].work)
+    return found
+
+
+_Grams = tuple[set[tuple[int, ...]], set[tuple[int, ...]]]
+
+
+def _grams(tune: Tune) -> _Grams:
+    """The turns of a tune at both levels of :mod:`src.corpus.identity`."""
+    return set(note_line(tune).grams()), set(beat_line(tune).grams())
+
+
+def _may_be_similar(a: _Grams, b: _Grams, least: float) -> bool:
+    """Whether there are enough turns in common; far cheaper than the comparison itself.
+
+    A turn in common covers GRAM + 1 notes at most.
+    """
+    return any(
+        len(x & y) >= max(LEAST_HITS, least * min(len(x), len(y)) / (GRAM + 1))
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 def read_work_list(path: str | os.PathLike) -> list[str]:

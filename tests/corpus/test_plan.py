@@ -1,0 +1,171 @@
+"""What a corpus is made of: configuration, choice of works, order of versions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.corpus.plan import (
+    Blocks,
+    CorpusConfig,
+    load_config,
+    load_corpus_tunes,
+    plan_jobs,
+    read_work_list,
+    select_works,
+    similar_works,
+    utt_name,
+)
+from src.corpus.tune import Chord, MelodyNote, Meter, Section, Tune, save_tunes
+from src.errors import UserError
+
+SCALE = (60, 62, 64, 65, 67, 69, 71, 72, 74)
+
+
+def make_tune(work: str, *, seed: int | None = None, transposed: int = 0) -> Tune:
+    """Sixteen bars in quarters; another ``seed`` is another melody."""
+    state = hash_of(work) if seed is None else seed
+    notes = []
+    for onset in range(64):
+        state = (state * 1103515245 + 12345) % 2**31
+        notes.append(MelodyNote(float(onset), 1.0, SCALE[(state >> 16) % 9] + transposed))
+    chords = tuple(Chord(4.0 * bar, 4.0, 0, "maj", 0) for bar in range(16))
+    return Tune(
+        work=work,
+        title=work.split("/")[1],
+        composer="nobody",
+        source="test",
+        licence="none",
+        meter=Meter(4, 4),
+        tonic=0,
+        mode="major",
+        tempo=120.0,
+        sections=(Section("A", 16, tuple(notes), chords),),
+        order=(0,),
+    )
+
+
+def hash_of(text: str) -> int:
+    return sum(ord(c) * 31**i for i, c in enumerate(text)) % 2**31
+
+
+TUNES = [make_tune(f"{name}/{i}") for name, n in (("songs", 12), ("reels", 6)) for i in range(n)]
+
+
+def test_selection_is_stable_and_mixes_collections() -> None:
+    few = select_works(TUNES, {"songs": 4, "reels": 2}, seed=1)
+    many = select_works(TUNES, {"songs": 8, "reels": 4}, seed=1)
+    assert {t.work for t in few} <= {t.work for t in many}
+    assert [t.work for t in few] == [
+        t.work for t in select_works(TUNES[::-1], {"songs": 4, "reels": 2}, seed=1)
+    ]
+    assert [t.work for t in few] != [
+        t.work for t in select_works(TUNES, {"songs": 4, "reels": 2}, seed=2)
+    ]
+    for part in (few[:3], few[3:]):
+        assert sum(t.work.startswith("reels") for t in part) == 1
+    assert len(select_works(TUNES, None, seed=1)) == 18
+    assert all(t.work.startswith("reels") for t in select_works(TUNES, {"reels": 9}, seed=1))
+
+
+def test_unknown_collection_is_named() -> None:
+    with pytest.raises(UserError, match=r"no works of collection carols.*reels.*songs"):
+        select_works(TUNES, {"carols": 1}, seed=0)
+
+
+@given(
+    works=st.integers(1, 18),
+    versions=st.integers(1, 7),
+    block_works=st.integers(1, 20),
+    block_versions=st.integers(1, 8),
+)
+def test_every_version_is_planned_once_and_blocks_fill_in_order(
+    works, versions, block_works, block_versions
+) -> None:
+    blocks = Blocks(works=block_works, versions=block_versions)
+    jobs = plan_jobs(TUNES[:works], versions=versions, blocks=blocks)
+    assert len(jobs) == works * versions
+    assert len({job.utt for job in jobs}) == len(jobs)
+    # The first block is whole before anything else begins.
+    size = min(block_works, works) * min(block_versions, versions)
+    first = jobs[:size]
+    assert {j.tune.work for j in first} == {t.work for t in TUNES[:block_works][:works]}
+    assert {j.version for j in first} == set(range(min(block_versions, versions)))
+    # Any beginning of it has balanced versions.
+    for end in range(1, size):
+        counts: dict[str, int] = {}
+        for job in first[:end]:
+            counts[job.tune.work] = counts.get(job.tune.work, 0) + 1
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_first_version_shifts_the_numbers() -> None:
+    jobs = plan_jobs(TUNES[:1], versions=2, first_version=6)
+    assert [(j.utt, j.version) for j in jobs] == [("songs_0_v06", 6), ("songs_0_v07", 7)]
+
+
+def test_names_are_safe_for_files_and_must_differ() -> None:
+    assert utt_name("fiddle/Héé? & ../x", 3) == "fiddle_H______.._x_v03"
+    twins = [make_tune("a/b"), replace(make_tune("a/b"), work="a_b")]
+    with pytest.raises(UserError, match="two works would both be called a_b_v00"):
+        plan_jobs(twins, versions=1)
+
+
+def test_excluded_works_and_their_melodies_are_left_out(tmp_path: Path) -> None:
+    demo = make_tune("songs/demo", seed=77)
+    same = make_tune("reels/other-name", seed=77, transposed=5)
+    others = [make_tune(f"songs/{i}", seed=i + 100) for i in range(20)]
+    save_tunes([demo, *others], tmp_path / "songs.json")
+    save_tunes([same], tmp_path / "reels.json")
+    (tmp_path / "works.txt").write_text("# of the demo\nsongs/demo  # here\n\n")
+    assert read_work_list(tmp_path / "works.txt") == ["songs/demo"]
+    files = [str(tmp_path / "songs.json"), str(tmp_path / "reels.json")]
+    strict = CorpusConfig(tunes=files, exclude=[str(tmp_path / "works.txt")])
+    assert {t.work for t in load_corpus_tunes(strict)} == {t.work for t in others}
+    by_name = strict.model_copy(update={"exclude_similar": None})
+    assert {t.work for t in load_corpus_tunes(by_name)} == {t.work for t in [same, *others]}
+    assert similar_works([demo], [same, *others], least=0.3) == {"reels/other-name"}
+    everything = strict.model_copy(update={"tunes": files[1:], "exclude": [str(tmp_path / "all")]})
+    (tmp_path / "all").write_text("reels/other-name\n")
+    with pytest.raises(UserError, match="no work is left"):
+        load_corpus_tunes(everything)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tunes: [a.json]\nversion: 3\n", "version: unknown key"),
+        ("tunes: [a.json]\nversions: many\n", "versions: .*integer"),
+        ("versions: 3\n", "tunes: .*required"),
+        ("tunes: []\n", "tunes: "),
+        ("tunes: [a.json]\nduration: [60, 50]\n", "duration: .*two numbers"),
+        ("tunes: [a.json]\nfeatures: [mfcc]\n", r"features.0: .*crema_pcp-0.1.0"),
+        ("tunes: [a.json]\naudio: {codec: wma}\n", "audio.codec: "),
+        ("tunes: [a.json]\nblocks: {song: 3}\n", "blocks.song: unknown key"),
+        ("tunes: [a.json]\nrecordings: {moon: 1}\n", "unknown kind of recording 'moon'"),
+        ("- a\n- b\n", "must hold keys and values"),
+        ("tunes: [a.json\n", "not a valid YAML file"),
+        ("1: 2\n", "corpus.yaml"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "corpus.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+    with pytest.raises(UserError, match=r"list of works .*nobody\.txt"):
+        read_work_list(tmp_path / "nobody.txt")
+
+
+def test_the_example_configuration_is_valid() -> None:
+    root = Path(__file__).parents[2]
+    config = load_config(root / "egs/opencorpus/corpus.yaml")
+    assert config.exclude == ["data/demo/works.txt"]
+    assert config.features == ["crema_pcp-0.1.0"]
