@@ -11,7 +11,12 @@ from src.data.dataset_file import DatasetFile
 from src.models.move import MOVEModel
 from src.retrieval.fourier import fourier_magnitude_embedding
 from src.training.checkpoint import load_move
-from src.training.evaluation import Evaluation, evaluate_embeddings, evaluate_network
+from src.training.evaluation import (
+    Evaluation,
+    evaluate_embeddings,
+    evaluate_network,
+    versions_to_find,
+)
 
 FIGURES = ("mAP", "MRR", "MR", "Top1", "Top10")
 
@@ -22,7 +27,8 @@ def evaluate_fourier(dataset: DatasetFile) -> Evaluation:
         torch.from_numpy(fourier_magnitude_embedding(track[0, :PITCH_CLASSES].T.float().numpy()))
         for track in dataset.data
     ]
-    return evaluate_embeddings(torch.stack(embeddings), dataset.labels, distance="cosine")
+    relevance = versions_to_find(dataset.labels)
+    return evaluate_embeddings(torch.stack(embeddings), relevance, distance="cosine")
 
 
 def evaluate_untrained(dataset: DatasetFile, *, seed: int, device: torch.device) -> Evaluation:

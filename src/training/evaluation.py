@@ -11,9 +11,11 @@ from torch import nn
 from src.config import RemoveConfig
 from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
+from src.errors import UserError
 from src.models.embed import embed_tracks
 from src.retrieval.metrics import format_figures, summarise
 from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, rank_relevant
+from src.retrieval.relevance import Relevance, relevance_from_labels, relevance_from_matrix
 from src.retrieval.report import write_report
 from src.training.checkpoint import load_move, read_metadata
 from src.training.paths import find_model, model_file
@@ -46,12 +48,29 @@ class Evaluation:
         return "\n".join(lines)
 
 
+def versions_to_find(labels: list[str], ytrue: torch.Tensor | None = None) -> Relevance:
+    """Which recordings are versions of each other, by label or by a ground truth ``(N, N)``.
+
+    Raises:
+        UserError: the ground truth is not for so many recordings, or no recording has another
+            version.
+    """
+    relevance = relevance_from_labels(labels) if ytrue is None else relevance_from_matrix(ytrue)
+    if relevance.n_queries != len(labels):
+        raise UserError(
+            f"the ground truth is for {relevance.n_queries} recordings, but there are "
+            f"{len(labels)}; make both from the same list"
+        )
+    if not relevance.counts.any():
+        raise UserError("no recording has another version of its work; check the labels")
+    return relevance
+
+
 def evaluate_embeddings(
     embeddings: torch.Tensor,
-    labels: list[str],
+    relevance: Relevance,
     *,
-    ytrue: torch.Tensor | None = None,
-    distance: str = "cosine",
+    distance: str,
     original: bool = False,
     device: torch.device | None = None,
 ) -> Evaluation:
@@ -59,14 +78,12 @@ def evaluate_embeddings(
 
     Args:
         embeddings: ``(N, d)``.
-        labels: work of every recording.
-        ytrue: ground truth ``(N, N)`` in place of the labels.
+        relevance: from :func:`versions_to_find`.
         distance: ``euclidean``, ``cosine`` or ``pearson``.
         original: count queries without another version as the original program did.
         device: where to compare; None where the embeddings are.
     """
-    truth = {"query_labels": labels} if ytrue is None else {"relevant": ytrue}
-    ranking = rank_relevant(embeddings, None, distance=distance, device=device, **truth)
+    ranking = rank_relevant(embeddings, None, relevant=relevance, distance=distance, device=device)
     return Evaluation(summarise(ranking, original=original), ranking)
 
 
@@ -82,14 +99,10 @@ def evaluate_network(
     progress: bool = False,
 ) -> Evaluation:
     """Embed a data set, one recording at a time and at full length, and evaluate it."""
+    relevance = versions_to_find(dataset.labels, ytrue)  # before the long work
     embeddings = embed_tracks(model, dataset.data, device=device, amp=amp, progress=progress)
     return evaluate_embeddings(
-        embeddings,
-        dataset.labels,
-        ytrue=ytrue,
-        distance=distance,
-        original=original,
-        device=device,
+        embeddings, relevance, distance=distance, original=original, device=device
     )
 
 

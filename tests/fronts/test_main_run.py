@@ -26,7 +26,7 @@ def refused(*arguments: str | Path) -> str:
     result = run(*arguments)
     assert result.returncode == 2, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
 
@@ -115,7 +115,15 @@ def test_a_damaged_benchmark_is_named(tmp_path, kind):
 def test_labels_with_a_single_version_cannot_be_evaluated(tmp_path):
     save_model(tmp_path)
     save_benchmark(tmp_path, ["a", "b", "c"])
-    assert "version" in refused("-mp", tmp_path, "-rt", "test", "--device", "cpu")
+    assert "another version" in refused("-mp", tmp_path, "-rt", "test", "--device", "cpu")
+
+
+def test_a_ground_truth_of_another_size_is_refused(tmp_path):
+    save_model(tmp_path)
+    save_benchmark(tmp_path, ["a", "a", "b", "b"])
+    save_tensors(1 - torch.eye(3), tmp_path / "data" / "ytrue_benchmark.pt")
+    sentence = refused("-mp", tmp_path, "-rt", "test", "--device", "cpu")
+    assert "3 recordings" in sentence
 
 
 def test_mistyped_options_end_in_one_sentence(tmp_path):
