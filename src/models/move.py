@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from src.models.pitch_correlation import PITCH_CLASSES, is_doubled, key_maximum
 from src.models.prelu import one_slope_prelu
+from src.models.tiled_convolution import tiled_convolution
 
 CHROMA_ROWS = 23  # the 12 pitch classes twice, without the last row
 RECEPTIVE_FIELD = 320  # frames; shortest input of the convolutions
@@ -117,7 +118,7 @@ class MOVEModel(nn.Module):
             )
         x = self.key_invariant(pad_to_receptive_field(chroma))  # (B, 256, 1, T - 179)
         for number in range(2, 6):
-            x = self.activate(number, getattr(self, f"conv{number}")(x))
+            x = self.activate(number, self.convolve(number, x))
         return self.summary(x.squeeze(2))  # x: (B, C5, 1, T - 319)
 
     def key_invariant(self, chroma: torch.Tensor) -> torch.Tensor:
@@ -136,6 +137,17 @@ class MOVEModel(nn.Module):
             dtype=_product_type(chroma),
         )
         return self.activate(1, x)
+
+    def convolve(self, number: int, x: torch.Tensor) -> torch.Tensor:
+        """Convolution in time of a layer (2..5): ``(B, C, 1, T)`` to ``(B, C', 1, T')``.
+
+        Inference in full precision on a CPU takes the form with fewer products.
+        """
+        layer = getattr(self, f"conv{number}")
+        low = _product_type(x) is not None or x.dtype.itemsize < 4
+        if torch.is_grad_enabled() or low or not x.is_cpu:
+            return layer(x)
+        return tiled_convolution(x, layer.weight, layer.bias, layer.dilation[1])
 
     def activate(self, number: int, x: torch.Tensor) -> torch.Tensor:
         """PReLU of a layer (1..5), in the precision of its input."""

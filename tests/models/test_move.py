@@ -18,6 +18,7 @@ from src.models import pitch_correlation
 from src.models.move import RECEPTIVE_FIELD, MOVEModel, pad_to_receptive_field
 from src.models.pitch_correlation import is_doubled, key_maximum, pitch_basis
 from src.models.prelu import one_slope_prelu
+from src.models.tiled_convolution import tiled_convolution
 from tests.parity_weights import move_chroma, normal, read_fixture, rebuild_weights
 
 VARIANTS = read_fixture("c01_move_keys.json")
@@ -339,6 +340,34 @@ class TestFirstLayer:
         for value in (0.3, -0.7):
             slope = torch.tensor([value], dtype=torch.float64, requires_grad=True)
             assert torch.autograd.gradcheck(one_slope_prelu, (x, slope))
+
+
+class TestTiledConvolution:
+    @settings(deadline=None, max_examples=40, derandomize=True)
+    @given(
+        seed=st.integers(0, 10**6),
+        batch=st.integers(1, 3),
+        channels=st.integers(1, 4),
+        outputs=st.integers(1, 4),
+        dilation=st.sampled_from([1, 2, 13, 20]),
+        extra=st.integers(1, 90),
+    )
+    def test_same_as_the_convolution(self, seed, batch, channels, outputs, dilation, extra):
+        generator = torch.Generator().manual_seed(seed)
+        shapes = (batch, channels, 1, 4 * dilation + extra), (outputs, channels, 1, 5), (outputs,)
+        arguments = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+        expected = functional.conv2d(*arguments, dilation=(1, dilation))
+        torch.testing.assert_close(tiled_convolution(*arguments, dilation), expected)
+
+    def test_rounding_stays_small(self):
+        generator = torch.Generator().manual_seed(6)
+        x = torch.randn(1, 256, 1, 300, generator=generator)
+        weight = torch.randn(64, 256, 1, 5, generator=generator) / 1280**0.5
+        bias = torch.zeros(64)
+        exact = functional.conv2d(x.double(), weight.double())
+        error = tiled_convolution(x, weight, bias, 1) - exact
+        assert error.abs().max() < 2e-5
+        assert error.square().mean().sqrt() < 3e-6
 
 
 class TestChoiceOfTheForm:
