@@ -1,8 +1,8 @@
 """Speed of MOVE beside the straightforward network: embedding one track, and a training step.
 
-    python benchmarks/move_speed.py
-    python benchmarks/move_speed.py --only train --batch 64 --frames 640
-    python benchmarks/move_speed.py --threads 1 --clock cpu       # on a busy machine
+    python -m benchmarks.move_speed
+    python -m benchmarks.move_speed --only train --batch 64 --frames 640
+    python -m benchmarks.move_speed --threads 1 --clock cpu       # on a busy machine
 
 "Plain" is the network as published, layer by layer: a 12 x 180 convolution over all keys, PReLU,
 max pooling, and four more convolutions. Both forms share their weights. Times are the fastest of
@@ -15,12 +15,6 @@ import time
 from collections.abc import Callable
 
 import torch
-
-if __package__ in (None, ""):
-    import sys
-    from pathlib import Path
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.device import autocast, select_device
 from src.models.move import MOVEModel
