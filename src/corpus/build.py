@@ -27,6 +27,7 @@ from src.errors import UserError
 from src.files import atomic_path
 
 Maker = Callable[[Job], MadeVersion]
+_LEVEL_TRIES = 3
 _SUFFIXES = {"flac": "flac", "vorbis": "ogg", "opus": "ogg", "mp3": "mp3"}
 
 
@@ -113,23 +114,32 @@ class VersionWriter:
 
 
 def write_audio(version: MadeVersion, path: Path, form: AudioFormat) -> None:
-    """Write a version as mono audio, atomically.
+    """Write a version as mono audio, atomically; what is read from it stays within +-1.
 
-    Lossy codecs overshoot: what comes back can be a quarter louder than what went in, so the peak
-    is kept below 0.7 before them.
+    Lossy codecs overshoot, by a third and more at low rates: the peak is kept below 0.7 before
+    them, and brought further down where that is not enough.
     """
     rate = form.sample_rate
     if form.codec == "opus" and rate not in codec.CODECS["opus"][2]:
         rate = 48000
-    limit = 0.99 if form.codec == "flac" else 0.7
     signal = soxr.resample(version.signal, version.sample_rate, rate, quality="HQ")
-    signal = signal * np.float32(min(1.0, limit / max(float(np.max(np.abs(signal))), 1e-9)))
+    limit = 0.99 if form.codec == "flac" else 0.7
     with atomic_path(path) as temporary:
+        signal = signal * np.float32(min(1.0, limit / max(_peak(signal), 1e-9)))
         if form.codec == "flac":
             soundfile.write(temporary, signal, rate, format="FLAC", subtype="PCM_16")
-        else:
-            target = str(temporary)
+            return
+        target = str(temporary)
+        for _ in range(_LEVEL_TRIES):
             codec.encode(signal, rate, target, codec=form.codec, compression=form.compression)
+            peak = _peak(soundfile.read(target, dtype="float32")[0])
+            if peak <= 1:
+                break
+            signal = signal * np.float32(0.95 / peak)
+
+
+def _peak(signal: np.ndarray) -> float:
+    return float(np.max(np.abs(signal), initial=0.0))
 
 
 def build(

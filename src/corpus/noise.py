@@ -21,7 +21,8 @@ def coloured_noise(
     Returns:
         float32 ``(length,)`` of unit RMS; a seamless loop of 11 s where longer.
     """
-    size = min(fft.next_fast_len(int(_LOOP_S * sample_rate), real=True), max(length, 2))
+    wanted = min(int(_LOOP_S * sample_rate), max(length, 2))
+    size = fft.next_fast_len(wanted, real=True)
     frequencies = fft.rfftfreq(size, 1 / sample_rate)
     shape = np.zeros(len(frequencies), dtype=np.float32)
     high = min(high or sample_rate / 2, sample_rate / 2)
