@@ -1,6 +1,8 @@
 """Make the bundled demo again: 20 works, three versions of each, below data/demo.
 
 python -m tools.make_demo --tunes data/tunes/openewld.json data/tunes/fiddle.json
+
+The same seed gives the same sound to the last sample; only the random serial numbers of Ogg differ.
 """
 
 import argparse

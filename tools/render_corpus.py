@@ -10,13 +10,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.corpus.build import Output, build
+from src.corpus.build import Output, build, describe_corpus
 from src.corpus.maker import MakerSettings
 from src.corpus.plan import load_config, load_corpus_tunes, plan_jobs, select_works
 from src.corpus.render import load_fluidsynth
-from src.corpus.soundfonts import find_soundfonts, fingerprint
+from src.corpus.soundfonts import find_soundfonts
 from src.errors import UserError, run_front
-from src.files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = MakerSettings(
         config.seed, config.duration, config.sample_rate, soundfonts, config.recordings
     )
-    _describe(options.out_dir, config.model_dump(mode="json"), soundfonts)
+    describe_corpus(options.out_dir, config, soundfonts, audio_kept=audio is not None)
     print(f"{len(works)} works, {len(jobs)} versions, SoundFonts {', '.join(soundfonts)}")
     report = None
     with tqdm(total=len(jobs), unit="version", smoothing=0.05) as bar:
@@ -64,15 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
     for utt, reason in report.failed.items():
         print(f"  {utt}: {reason}")
     return 1 if report.failed else 0
-
-
-def _describe(out_dir: Path, config: dict, soundfonts: dict[str, Path]) -> None:
-    """Write what the corpus is made from; a folder holds one corpus only."""
-    fonts = {
-        name: {"bytes": path.stat().st_size, "sha256": fingerprint(path)}
-        for name, path in soundfonts.items()
-    }
-    write_json({"config": config, "soundfonts": fonts}, out_dir / "corpus.json")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ written last, so what has a row is whole; a later run makes only what has none.
 
 import signal as os_signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -21,13 +21,15 @@ from threadpoolctl import threadpool_limits
 
 from src.corpus import codec
 from src.corpus.maker import MadeVersion, MakerSettings, VersionMaker
-from src.corpus.plan import AudioFormat, Feature, Job, collection
+from src.corpus.plan import AudioFormat, CorpusConfig, Feature, Job, collection
+from src.corpus.soundfonts import fingerprint
 from src.data.manifest import dict_to_line, line_to_dict, write_manifest
 from src.errors import UserError
-from src.files import atomic_path
+from src.files import atomic_path, read_json, write_json
 
 Maker = Callable[[Job], MadeVersion]
 _LEVEL_TRIES = 3
+_DECIDE_VERSIONS = ("seed", "duration", "sample_rate", "recordings", "features", "audio")
 _SUFFIXES = {"flac": "flac", "vorbis": "ogg", "opus": "ogg", "mp3": "mp3"}
 
 
@@ -176,6 +178,38 @@ def build(
             yield report
     finally:
         write_dataset(jobs, output)
+
+
+def describe_corpus(
+    folder: Path, config: CorpusConfig, soundfonts: Mapping[str, Path], *, audio_kept: bool
+) -> None:
+    """Write ``corpus.json``: the configuration and the SoundFonts that a corpus is made with.
+
+    Raises:
+        UserError: the folder holds versions made in another way. (More works, more versions and
+            another order are no other way.)
+    """
+    description = {
+        "config": config.model_dump(mode="json"),
+        "audio_kept": audio_kept,
+        "soundfonts": {
+            name: {"bytes": path.stat().st_size, "sha256": fingerprint(path)}
+            for name, path in soundfonts.items()
+        },
+    }
+    path = folder / "corpus.json"
+    if path.is_file():
+        before = read_json(path)
+        for name in _DECIDE_VERSIONS:
+            if before.get("config", {}).get(name) != description["config"][name]:
+                raise UserError(
+                    f"{folder} holds a corpus made with another '{name}'; choose another folder"
+                )
+        for name in ("audio_kept", "soundfonts"):
+            if before.get(name, description[name]) != description[name]:
+                what = "other SoundFonts" if name == "soundfonts" else "another --features-only"
+                raise UserError(f"{folder} holds a corpus made with {what}; choose another folder")
+    write_json(description, path)
 
 
 def write_dataset(jobs: Sequence[Job], output: Output) -> int:
