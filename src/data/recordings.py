@@ -104,13 +104,13 @@ def _from_manifest(manifest: Path) -> list[Recording]:
             raise UserError(
                 f"{manifest}: utt {row['utt']!r} names no file; add the key wav (or features)"
             )
-        found = [path for name in named if (path := _locate(name, manifest.parent)).is_file()]
+        found = [path for name in named if (path := locate(name, manifest.parent)).is_file()]
         path = found[0] if found else Path(named[0])
         recordings.append(Recording(row["utt"], row["song"], path))
     return recordings
 
 
-def _locate(name: str, folder: Path) -> Path:
+def locate(name: str, folder: Path) -> Path:
     """A file of a manifest: as written, or below the manifest's folder, wherever that is now."""
     path = Path(name)
     if path.is_file() or path.is_absolute():
