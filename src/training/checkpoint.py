@@ -14,10 +14,21 @@ import torch
 from src.errors import UserError
 from src.files import load_tensors, read_json, save_tensors, write_json
 from src.models.move import MOVEModel
+from src.training.generator_files import export_coverhunter, load_coverhunter, save_generator
+from src.training.state_dicts import fill, halved, without_wrapper
 
-PARALLEL_PREFIX = "module."  # what DataParallel puts before every name
+__all__ = [
+    "export_coverhunter",
+    "export_move",
+    "load_coverhunter",
+    "load_move",
+    "metadata_path",
+    "read_metadata",
+    "save_generator",
+    "save_move",
+]
+
 STATISTICS = "lin_bn."  # small variances would vanish in half precision
-NAMES_SHOWN = 3
 
 
 def metadata_path(path: str | os.PathLike) -> Path:
@@ -59,15 +70,7 @@ def save_move(
         UserError: the folder cannot be written to, or a weight does not fit into 16 bits.
     """
     state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    if half:
-        for name, value in state.items():
-            if value.is_floating_point() and not name.startswith(STATISTICS):
-                state[name] = value.half()
-                if not torch.isfinite(state[name]).all():
-                    raise UserError(
-                        f"{name} does not fit into half precision; write {path} in full precision"
-                    )
-    save_tensors(state, path)
+    save_tensors(halved(state, (STATISTICS,), path) if half else state, path)
     description = {
         "model": "MOVE",
         "emb_size": model.lin1.out_features,
@@ -103,27 +106,17 @@ def load_move(path: str | os.PathLike, *, emb_size: int | None = None) -> MOVEMo
             f"use --emb_size {rows} or another model file"
         )
     model = _empty_move(rows, read_metadata(path), path)
-    _require_fit(state, model.state_dict(), path)
-    state = {
-        name: value.to(expected.dtype, copy=True, memory_format=torch.contiguous_format)
-        for (name, value), expected in zip(
-            ((name, state[name]) for name in model.state_dict()),
-            model.state_dict().values(),
-            strict=True,
-        )
-    }
-    model.load_state_dict(state, assign=True)
+    fill(model, state, path, f"{path} is not a MOVE model")
     return model.eval()
 
 
 def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in ``content``, without the prefix of DataParallel."""
+    """The state dict in ``content``, without the prefix of a wrapped model."""
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise UserError(f"{path} is not a MOVE model: it holds no dictionary of named tensors")
     if "generator" in content:
         raise UserError(f"{path} is a CoverHunter checkpoint, not a MOVE model")
-    if content and all(name.startswith(PARALLEL_PREFIX) for name in content):
-        content = {name.removeprefix(PARALLEL_PREFIX): value for name, value in content.items()}
+    content = without_wrapper(content)
     for name, value in content.items():
         if not isinstance(value, torch.Tensor):
             raise UserError(
@@ -146,46 +139,6 @@ def _empty_move(emb_size: int, metadata: dict[str, Any], path: Path) -> MOVEMode
             return MOVEModel(emb_size, **options)
     except ValueError as error:
         raise UserError(f"{metadata_path(path)}: {error}") from error
-
-
-def _require_fit(
-    state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], path: Path
-) -> None:
-    """Raise a sentence that names what in ``state`` is not as in ``expected``."""
-    if missing := [name for name in expected if name not in state]:
-        raise UserError(f"{path} is not a MOVE model: {_some(missing)} missing")
-    if unknown := [name for name in state if name not in expected]:
-        raise UserError(f"{path} is not a MOVE model: {_some(unknown)} not expected")
-    for name, wanted in expected.items():
-        found = state[name]
-        if found.shape != wanted.shape:
-            raise UserError(
-                f"{path} is not a MOVE model: {name} has shape {tuple(found.shape)} instead of "
-                f"{tuple(wanted.shape)}"
-            )
-        same_kind = found.is_floating_point() == wanted.is_floating_point()
-        if not same_kind or found.is_complex() or found.dtype is torch.bool:
-            raise UserError(
-                f"{path} is not a MOVE model: {name} is of type {_name(found.dtype)} instead of "
-                f"{_name(wanted.dtype)}"
-            )
-        if found.is_meta or found.layout is not torch.strided or found.is_quantized:
-            raise UserError(f"{path} is not a MOVE model: {name} is not an ordinary tensor")
-        if not torch.isfinite(found).all():
-            raise UserError(
-                f"{path} holds numbers that are not finite (in {name}); it was damaged or its "
-                "training diverged"
-            )
-
-
-def _some(names: list[str]) -> str:
-    """The first few of ``names``, with their verb."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more + (" is" if len(names) == 1 else " are")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def export_move(source: str | os.PathLike, target: str | os.PathLike, *, half: bool = True) -> int:
