@@ -5,7 +5,7 @@ import pytest
 
 from src.audio.cqt import CQTSpec, compute_cqt, mean_frames, normalise_peak
 from src.files import read_json
-from tests.conftest import FIXTURES
+from tests.parity_weights import FIXTURES
 
 SIGNALS = {row["name"]: row for row in read_json(FIXTURES / "c11_inputs.json")}
 
