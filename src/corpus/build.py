@@ -20,8 +20,9 @@ import soxr
 from threadpoolctl import threadpool_limits
 
 from src.corpus import codec
+from src.corpus.features import Feature, FeatureWriter
 from src.corpus.maker import MadeVersion, MakerSettings, VersionMaker
-from src.corpus.plan import AudioFormat, CorpusConfig, Feature, Job, collection
+from src.corpus.plan import AudioFormat, CorpusConfig, Job, collection
 from src.corpus.soundfonts import fingerprint
 from src.data.manifest import dict_to_line, line_to_dict, write_manifest
 from src.errors import UserError
@@ -70,7 +71,7 @@ class VersionWriter:
     def __init__(self, make: Maker, output: Output) -> None:
         self.make = make
         self.output = output
-        self._extractors: dict[str, Any] = {}
+        self._features = FeatureWriter(output.features)
 
     def __call__(self, job: Job) -> float:
         """Make, write, and return the duration in seconds."""
@@ -86,8 +87,7 @@ class VersionWriter:
         }
         if output.features:
             path = output.features_path(job)
-            row["features"] = path.as_posix()
-            self._write_features(version, path)
+            row |= self._features.write(version.signal, version.sample_rate, path)
         if output.audio is not None:
             path = output.audio_path(job)
             row["wav"] = path.as_posix()
@@ -96,23 +96,6 @@ class VersionWriter:
         with atomic_path(output.row_path(job)) as temporary:
             temporary.write_text(dict_to_line(row) + "\n", "utf-8")
         return row["dur_s"]
-
-    def _write_features(self, version: MadeVersion, path: Path) -> None:
-        arrays: dict[str, np.ndarray] = {}
-        for feature in self.output.features:
-            crema_version = feature.removeprefix("crema_pcp-")
-            pcp = self._extractor(crema_version)(version.signal, version.sample_rate)
-            name = "crema_pcp" if crema_version == "0.1.0" else "crema_pcp_020"
-            arrays[name] = pcp.astype(np.float16)
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
-
-    def _extractor(self, version: str) -> Callable[[np.ndarray, float], np.ndarray]:
-        if version not in self._extractors:
-            from src.audio.crema import Audio2CremaPCP  # loads torch: only where it is needed
-
-            self._extractors[version] = Audio2CremaPCP(version, "cpu")
-        return self._extractors[version]
 
 
 def write_audio(version: MadeVersion, path: Path, form: AudioFormat) -> None:

@@ -10,12 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from src.corpus.dice import generator
+from src.corpus.features import Feature
 from src.corpus.identity import GRAM, LEAST_HITS, beat_line, note_line, similarity_pairs
 from src.corpus.recording import check_kinds
 from src.corpus.tune import Tune, load_tunes
 from src.errors import UserError
-
-Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0"]
 
 _COMPARED_AT_ONCE = 300
 

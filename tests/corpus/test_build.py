@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from src.audio.cqt import CQTSpec
 from src.corpus.build import BuildReport, Output, build, write_audio
 from src.corpus.maker import MadeVersion, MakerSettings, cut_to
 from src.corpus.plan import AudioFormat, Job, plan_jobs
+from src.data.cqt_features import load_cqt, read_spec
 from src.data.manifest import read_manifest
 from src.errors import UserError
 from tests.corpus.test_plan import make_tune
@@ -148,7 +150,7 @@ def test_processes_make_the_same_files(tmp_path: Path) -> None:
 
 def test_features_only(tmp_path: Path) -> None:
     jobs = plan_jobs(TUNES[:1], versions=1)
-    output = Output(tmp_path, None, ("crema_pcp-0.1.0",))
+    output = Output(tmp_path, None, ("crema_pcp-0.1.0", "cqt"))
     last(build(jobs, output, SETTINGS, workers=0, maker=FakeMaker))
     (row,) = read_manifest(tmp_path / "dataset.txt")
     assert row["wav"] == ""
@@ -158,6 +160,11 @@ def test_features_only(tmp_path: Path) -> None:
     assert pcp.shape == (44100 // 4096, 12)
     assert (pcp >= 0).all()
     assert (pcp <= 1).all()
+    assert row["feat_len"] == 25
+    decibels = load_cqt(row["feat"])
+    assert decibels.shape == (25, 96)
+    assert decibels.max() == 0
+    assert read_spec(Path(row["feat"]).parent) == CQTSpec()
     assert not (tmp_path / "audio").exists()
 
 

@@ -1,0 +1,72 @@
+"""What is kept of a rendered version instead of its sound: the features the systems train on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from src.files import atomic_path
+
+Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0", "cqt"]
+FEATURES: tuple[str, ...] = get_args(Feature)
+
+_CREMA_KEYS = {"crema_pcp-0.1.0": "crema_pcp", "crema_pcp-0.2.0": "crema_pcp_020"}
+
+
+class FeatureWriter:
+    """Extracts features of versions and writes them; the networks are loaded once.
+
+    cremaPCP goes into one compressed ``.npz`` as float16. The CQT, of which training reads random
+    pieces, goes beside it into ``.cqt.npy`` in steps of half a decibel, one byte a value.
+    """
+
+    def __init__(self, features: Sequence[str]) -> None:
+        self.features = tuple(features)
+        self._extractors: dict[str, Any] = {}
+
+    def write(self, signal: np.ndarray, sample_rate: int, path: Path) -> dict[str, Any]:
+        """Write the features of one version.
+
+        Args:
+            signal: ``(N,)`` mono float32.
+            sample_rate: Hz.
+            path: the ``.npz``; the CQT's name is made from it.
+
+        Returns:
+            What the manifest says of them: ``features`` (cremaPCP), ``feat`` and ``feat_len``
+            (CQT), as far as they are kept.
+        """
+        row: dict[str, Any] = {}
+        arrays = {
+            _CREMA_KEYS[name]: self._extractor(name)(signal, sample_rate).astype(np.float16)
+            for name in self.features
+            if name in _CREMA_KEYS
+        }
+        if arrays:
+            with atomic_path(path) as temporary:
+                np.savez_compressed(temporary, **arrays)
+            row["features"] = path.as_posix()
+        if "cqt" in self.features:
+            from src.data.cqt_features import encode_cqt, save_cqt, write_spec
+
+            extract = self._extractor("cqt")
+            features = extract(signal, sample_rate)
+            target = path.with_suffix(".cqt.npy")
+            save_cqt(encode_cqt(features), target)
+            write_spec(target.parent, extract.spec)
+            row |= {"feat": target.as_posix(), "feat_len": len(features)}
+        return row
+
+    def _extractor(self, name: str) -> Any:
+        """The extractor of a feature; torch is loaded only where one is needed."""
+        if name not in self._extractors:
+            if name == "cqt":
+                from src.audio.cqt import Audio2CQT
+
+                self._extractors[name] = Audio2CQT()
+            else:
+                from src.audio.crema import Audio2CremaPCP
+
+                self._extractors[name] = Audio2CremaPCP(name.removeprefix("crema_pcp-"), "cpu")
+        return self._extractors[name]
