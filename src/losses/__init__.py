@@ -1,6 +1,7 @@
 """Embeddings and labels -> a scalar to minimise."""
 
 from src.losses.center import CenterLoss
+from src.losses.contrastive import SupConLoss
 from src.losses.distillation import kd_cluster_loss, kd_distance_loss
 from src.losses.focal import FocalLoss
 from src.losses.group import group_loss
@@ -11,6 +12,7 @@ __all__ = [
     "CenterLoss",
     "FocalLoss",
     "HardTripletLoss",
+    "SupConLoss",
     "group_loss",
     "kd_cluster_loss",
     "kd_distance_loss",

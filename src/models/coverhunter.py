@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.losses import CenterLoss, FocalLoss, HardTripletLoss
+from src.losses import CenterLoss, FocalLoss, HardTripletLoss, SupConLoss
 from src.models.conformer import HEADS, ConformerEncoder, norm_frames
 from src.models.pooling import AttentiveStatisticsPooling
 from src.models.subsampling import SHORTEST
@@ -31,8 +31,8 @@ class CoverHunter(nn.Module):
             ``embed_dim``, ``mean_size``, ``encoder`` (``output_dims``, ``num_blocks``,
             ``attention_dim``: the width of the feed-forward layers), ``ce`` or ``foc``
             (``output_dims``: number of works, ``weight``, ``gamma``, ``alpha``: a list of class
-            weights), ``triplet`` (``margin``, ``weight``) and ``center`` (``weight``); anything
-            else is ignored.
+            weights), ``triplet`` (``margin``, ``weight``), ``center`` (``weight``) and, not in the
+            paper, ``contrastive`` (``temperature``, ``weight``); anything else is ignored.
 
     Attributes:
         hparams: a copy of the configuration.
@@ -59,7 +59,9 @@ class CoverHunter(nn.Module):
         if focal is None:
             raise ValueError("the configuration has no block ce (or foc) with output_dims")
         classes = _size(focal, "output_dims", "ce")
-        triplet, center = (hp.get(name) or {} for name in ("triplet", "center"))
+        triplet, center, contrastive = (
+            hp.get(name) or {} for name in ("triplet", "center", "contrastive")
+        )
 
         self._global_cmvn = nn.BatchNorm1d(self.input_dim)
         self._encoder = ConformerEncoder(
@@ -81,10 +83,12 @@ class CoverHunter(nn.Module):
         self._ce_loss = FocalLoss(focal.get("gamma", 2), alpha)
         self._triplet_loss = HardTripletLoss(triplet.get("margin", 0.3))
         self._center_loss = CenterLoss(classes, self.embed_dim)
+        self._contrastive_loss = SupConLoss(contrastive.get("temperature", 0.1))
         self._weights = {
             "ce_loss": focal.get("weight", 1.0),
             "tri_loss": triplet.get("weight", 0.0),
             "cen_loss": center.get("weight", 0.0),
+            "con_loss": contrastive.get("weight", 0.0),
         }
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,8 +126,8 @@ class CoverHunter(nn.Module):
             labels: class numbers ``(B,)``.
 
         Returns:
-            The total, and the unweighted ``ce_loss``, ``tri_loss`` and ``cen_loss``; a loss that
-            the configuration switches off is absent.
+            The total, and the unweighted ``ce_loss``, ``tri_loss``, ``cen_loss`` and ``con_loss``;
+            a loss that the configuration switches off is absent.
 
         Raises:
             ValueError: another shape, a label out of range, or one item in training mode.
@@ -143,6 +147,8 @@ class CoverHunter(nn.Module):
                 parts["tri_loss"] = self._triplet_loss(embeddings, labels)
             if self._weights["cen_loss"] > 0:
                 parts["cen_loss"] = self._center_loss(embeddings, labels)
+            if self._weights["con_loss"] > 0:
+                parts["con_loss"] = self._contrastive_loss(embeddings, labels)
         if not parts:
             raise ValueError(f"the weights of all losses are 0 (of {classes} classes)")
         total = sum(self._weights[name] * part for name, part in parts.items())
