@@ -7,6 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from src.errors import UserError
 from src.files import read_json
+from src.hparams import ExtractHparams, Hparams, load_extract_hparams, load_hparams
+
+__all__ = [
+    "ExtractHparams",
+    "Hparams",
+    "RemoveConfig",
+    "experiment_name",
+    "load_extract_hparams",
+    "load_hparams",
+    "remove_config",
+    "remove_defaults",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -29,7 +29,7 @@ class MPerClassSampler(Sampler[int]):
         batch_size: lines in a batch of one process.
         seed: decides the order.
         rank, world_size: this process and the number of processes. Each takes every
-            ``world_size``-th batch; the last batches are left out if they do not suffice for all.
+            ``world_size``-th batch; an epoch ends where not enough batches are left for all.
         original: draw each batch anew, as the original did, with Python's generator seeded with
             ``seed + epoch``; a line may then wait for ever. With fewer than ``batch_size // m``
             classes, places remain filled with line 0, and with fewer lines than a batch there is
@@ -112,14 +112,9 @@ class MPerClassSampler(Sampler[int]):
 
     def _even_batches(self) -> Iterator[list[int]]:
         width, classes = self.classes_per_batch, len(self._members)
-        first = self.epoch * self._all_batches * width
-        slots = even_series(
-            classes,
-            width,
-            first=first,
-            count=self._all_batches * width,
-            key=(self.seed, _CLASSES),
-        )
+        count = self.num_batches * self.world_size * width
+        first = self.epoch * count
+        slots = even_series(classes, width, first=first, count=count, key=(self.seed, _CLASSES))
         # A class is drawn once in each round, so the number of the round counts its draws.
         rounds = np.arange(first, first + len(slots)) // classes
         lines: list[list[int]] = [[]] * len(slots)
