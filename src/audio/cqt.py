@@ -304,9 +304,9 @@ def normalise_peak(signal: np.ndarray) -> np.ndarray:
 class Audio2CQT:
     """Sound -> CoverHunter's features: mono at any sample rate in, decibels out."""
 
-    def __init__(self, spec: CQTSpec | None = None, device: str = "cpu") -> None:
+    def __init__(self, spec: CQTSpec | None = None, device: str | torch.device = "cpu") -> None:
         self.spec = spec or CQTSpec()
-        self._cqt = CQT(self.spec, select_device(device))
+        self._cqt = CQT(self.spec, select_device(str(device)))
 
     def __call__(self, signal: np.ndarray, sample_rate: float) -> np.ndarray:
         """Resample, normalise the peak, transform.

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from src.data.chroma import PITCH_CLASSES
 from src.data.dataset_file import DatasetFile
+from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
+from src.models.window_embedder import Feature2Embeddings
+from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.fourier import fourier_magnitude_embedding
+from src.retrieval.metrics import summarise
+from src.retrieval.ranking import rank_similarities
 from src.training.checkpoint import load_move
 from src.training.evaluation import (
     Evaluation,
@@ -45,6 +51,31 @@ def evaluate_weights(
     """A trained MOVE or Re-MOVE model from its file."""
     model = load_move(path).to(device)
     return evaluate_network(model, dataset, distance=distance, device=device)
+
+
+def evaluate_coverhunter(
+    model: CoverHunter, features: list[np.ndarray], labels: list[str], *, device: torch.device
+) -> Evaluation:
+    """CoverHunter on features of whole recordings, by the nearest pair of their windows.
+
+    Windows overlap by half and what is left at the end is used, so nothing of a recording is lost.
+
+    Args:
+        model: in the precision and with the ``chunk_frame`` it was trained with.
+        features: ``(frames, bins)`` dB for each recording.
+        labels: works.
+        device: where to compute.
+    """
+    relevance = versions_to_find(labels)
+    chunk_s = model.hparams["chunk_s"]
+    embed = Feature2Embeddings(
+        model.to(device), chunk_s=chunk_s, hop_s=chunk_s / 2, keep_tail=True, device=device
+    )
+    windows = [embeddings for embeddings, _ in embed.embed_features(features)]
+    similarity = torch.from_numpy(1 - chunk_distances(windows, device=device))
+    similarity.fill_diagonal_(-torch.inf)
+    ranking = rank_similarities(similarity, relevance)
+    return Evaluation(summarise(ranking), ranking)
 
 
 def figure_table(
