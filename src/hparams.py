@@ -87,6 +87,13 @@ class CenterBlock(_Block):
     weight: Weight = Field(0.0, description="a weight; 0 switches the loss off")
 
 
+class ContrastiveBlock(_Block):
+    """``contrastive:``, the supervised contrastive loss on cosines; not in the paper."""
+
+    temperature: Positive = Field(0.1, description="a temperature, such as 0.1")
+    weight: Weight = Field(0.0, description="a weight; 0 switches the loss off")
+
+
 class RandomErase(_Block):
     """Erased regions: see :class:`src.data.spec_augment.SpecAugment`."""
 
@@ -141,6 +148,9 @@ class Hparams(_Block):
     foc: FocalBlock | None = Field(None, description="a block with output_dims, weight, gamma")
     triplet: TripletBlock = Field(TripletBlock(), description="a block with margin and weight")
     center: CenterBlock = Field(CenterBlock(), description="a block with weight")
+    contrastive: ContrastiveBlock = Field(
+        ContrastiveBlock(), description="a block with temperature and weight"
+    )
     pool_type: str | None = Field(None, description="text; it has no effect")
 
     # What it hears
