@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from src.audio.cqt import CQTSpec
-from src.yaml_file import read_yaml, validated
+from src.errors import UserError
+from src.yaml_file import BLOCKS_OF_ANY_NAME, read_yaml, validated
 
 HPARAMS_FILE = Path("config") / "hparams.yaml"
 EXTRACT_FILE = "hparams.yaml"
@@ -68,7 +69,9 @@ class EncoderBlock(_Block):
 class FocalBlock(_Block):
     """``ce:`` or ``foc:``, the focal loss on the classes."""
 
-    output_dims: Count | None = Field(None, description="the number of works in the training set")
+    output_dims: Count | Literal["auto"] | None = Field(
+        None, description="the number of works in the training set, or auto to count them"
+    )
     weight: Weight = Field(1.0, description="a weight, such as 1.0")
     gamma: Weight = Field(2.0, description="a number, such as 2")
     alpha: list[Weight] | None = Field(None, description="a list with a weight for each class")
@@ -194,12 +197,25 @@ class Hparams(_Block):
     early_stopping_patience: Count = Field(10000, description="a number of epochs, such as 8")
     every_n_epoch_to_save: Count = Field(1, description="a number of epochs, such as 1")
     every_n_epoch_to_dev: Count = Field(1, description="a number of epochs, such as 1")
+    keep_checkpoints: Count | None = Field(
+        None, description="how many of the newest checkpoints to keep; leave it out to keep all"
+    )
+    steps_per_epoch: Count | None = Field(
+        None, description="a largest number of optimizer steps in an epoch, such as 500"
+    )
+    start_from: Text | None = Field(
+        None, description="the model directory whose weights training starts from"
+    )
+    fine_epochs: Count | None = Field(
+        None, description="a number of epochs for the fine part of coarse-to-fine training"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(1234, description="a whole number from 0, e.g. 1234")
 
     # Machine
     device: Device = Field("auto", description=DEVICES)
-    mixed_precision: bool = Field(False, description="true or false")
+    mixed_precision: bool | Literal["auto"] = Field("auto", description="auto, true or false")
     compile: bool = Field(False, description="true or false")
+    cache_features: bool = Field(False, description="true or false: keep features in memory")
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Hparams":
@@ -260,7 +276,25 @@ class NoiseBlock(_Block):
     prob: Share = Field(0.75, description="a probability between 0 and 1")
     sr: Count = Field(16000, description="a sample rate in Hz, such as 16000")
     chunk: Positive = Field(3, description="a number of seconds, such as 3")
-    name: Text = Field("cqt_with_noise", description="a name for the folder of the features")
+    name: Text = Field("cqt_with_noise", description="a name; it has no effect")
+    volume: list[Weight] = Field(
+        [0.3, 1.0],
+        min_length=2,
+        max_length=2,
+        description="a range of the noise's peak as a share of the recording's, such as [0.3, 1.0]",
+    )
+    snr_db: list[float] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="a range of signal-to-noise ratios in dB, such as [5, 20]",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "NoiseBlock":
+        if any(low > high for low, high in filter(None, (self.volume, self.snr_db))):
+            raise ValueError("the ranges volume and snr_db begin with the lower number")
+        return self
 
 
 class ExtractHparams(_Block):
@@ -339,8 +373,8 @@ def load_hparams(model_dir: str | os.PathLike, *, strict: bool = True) -> Hparam
     """
     path = Path(model_dir) / HPARAMS_FILE
     values = read_yaml(path)
-    known = set(Hparams.model_fields) - {"test_sets"}
-    tests = values.pop("test_sets", {})
+    known = set(Hparams.model_fields) - {BLOCKS_OF_ANY_NAME}
+    tests: dict[str, Any] = {}
     for key in [key for key in values if key not in known]:
         value = values[key]
         if key.startswith("warm"):
@@ -352,7 +386,15 @@ def load_hparams(model_dir: str | os.PathLike, *, strict: bool = True) -> Hparam
     }
     if alone:
         tests["testset"] = alone
-    return validated(Hparams, {**values, "test_sets": tests}, path, strict=strict)
+    every = values.get("every_n_epoch_to_dev")  # for test sets without a number of their own
+    if every is not None:
+        tests = {name: {"every_n_epoch_to_dev": every, **test} for name, test in tests.items()}
+    if BLOCKS_OF_ANY_NAME in values:
+        raise UserError(
+            f"{path}: unknown key {BLOCKS_OF_ANY_NAME}; a test set is a block with query_path and "
+            "ref_path under a name of its own"
+        )
+    return validated(Hparams, {**values, BLOCKS_OF_ANY_NAME: tests}, path, strict=strict)
 
 
 def load_extract_hparams(data_dir: str | os.PathLike) -> ExtractHparams:
