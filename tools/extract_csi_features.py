@@ -29,35 +29,37 @@ def build_parser() -> argparse.ArgumentParser:
     add("--start_stage", "--start-stage", type=int, default=0, metavar="N",
         help="0 lines, 3 tempo copies, 4 CQT, 5 noise, 8 ids, 13 split (default: 0)")  # fmt: skip
     add("--end_stage", "--end-stage", type=int, default=13, metavar="N", help="default: 13")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
-        help="recordings worked on at the same time (default: number of processors)")  # fmt: skip
-    add("--device", default="cpu",
-        help=f"for the CQT: {', '.join(DEVICE_NAMES)} or cuda:N (default: cpu)")  # fmt: skip
+    add("--workers", type=int, metavar="N",
+        help="recordings worked on at the same time (default: num_workers of hparams.yaml, "
+        "or else the number of processors)")  # fmt: skip
+    add("--device", help=f"for the CQT: {', '.join(DEVICE_NAMES)} or cuda:N "
+        "(default: device of hparams.yaml)")  # fmt: skip
     return parser
 
 
 def main() -> int:
     arguments = build_parser().parse_args()
-    if arguments.workers < 1:
+    if arguments.workers is not None and arguments.workers < 1:
         raise UserError("--workers must be 1 or more")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("sox").setLevel(logging.ERROR)  # it praises other effects for every file
 
+    from src.config import load_extract_hparams
     from src.data.csi_pipeline import extract_csi
-    from src.data.csi_settings import load_extract_settings
+    from src.data.csi_settings import extract_settings
 
     folder = Path(arguments.folder)
-    settings, notes = load_extract_settings(folder)
+    hparams = load_extract_hparams(folder)
     outcome = extract_csi(
         folder,
-        settings,
+        extract_settings(hparams),
         start_stage=arguments.start_stage,
         end_stage=arguments.end_stage,
-        workers=arguments.workers,
-        device=arguments.device,
+        workers=arguments.workers or hparams.num_workers or os.cpu_count() or 1,
+        device=arguments.device or hparams.device,
         progress=True,
     )
-    for note in notes + outcome.notes:
+    for note in outcome.notes:
         print(note)
     for name, reason in outcome.failures.items():
         print(f"left out: {name}: {reason}")

@@ -225,7 +225,7 @@ class _Run:
         shares = self.settings.shares
         if shares is None:
             self.outcome.notes.append(
-                f"no split into {TRAIN}, {VALIDATION} and {TEST}, because hparams.yaml lacks one "
+                f"no split into {TRAIN}, {VALIDATION} and {TEST}, because hparams.yaml has none "
                 f"of the keys {', '.join(SPLIT_KEYS)}"
             )
             parts: dict[str, list] = {TRAIN: [], VALIDATION: [], TEST: []}
