@@ -3,10 +3,11 @@
 import numpy as np
 
 from src.errors import UserError
-from src.retrieval.metrics import average_precisions
+from src.retrieval.metrics import average_precisions, map_per_query
 from src.retrieval.ranking import Labels, Ranking
 
 FIGURES = ("mAP", "MRR", "MR", "Top1", "Top10")
+MAP_FIGURES = ("mean_ap", "top10", "rank1", "hit_rate")
 _RESAMPLES_AT_ONCE = 256
 
 
@@ -40,10 +41,7 @@ def bootstrap_intervals(
     Raises:
         UserError: the number of works is not that of the queries.
     """
-    _, work = np.unique(np.asarray(works), return_inverse=True)
-    work = work.reshape(-1)
-    if len(work) != ranking.n_queries:
-        raise UserError(f"{len(work)} works are named for {ranking.n_queries} queries")
+    work = _work_numbers(works, ranking)
     # Per query: how often it counts in mAP, in MRR and MR, and what it adds to each sum.
     has = ranking.counts > 0
     first = np.where(has, ranking.first_ranks, 1)
@@ -61,16 +59,64 @@ def bootstrap_intervals(
     sums = sums[sums[:, 1] > 0]
     if len(sums) < 2 or not has.any():
         return dict.fromkeys(FIGURES)
-    drawn = []
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        size = min(_RESAMPLES_AT_ONCE, resamples - start)
-        times = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=size)
-        drawn.append(times @ sums)
-    total = np.concatenate(drawn)  # (resamples, 7)
+    total = _draw(sums, resamples, generator)  # (resamples, 7)
     total = total[total[:, 0] > 0]
     with_version, counted_in_all, ap, reciprocal, rank, top1, top10 = total.T
     values = np.stack(
         [ap / with_version, reciprocal / counted_in_all, rank / counted_in_all, top1, top10]
     )
+    return _intervals(FIGURES, values, level)
+
+
+def bootstrap_map_intervals(
+    ranking: Ranking,
+    works: Labels,
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+    topk: int | None = 10000,
+) -> dict[str, tuple[float, float] | None]:
+    """Percentile intervals of CoverHunter's four figures; see :func:`bootstrap_intervals`.
+
+    Every query counts, also one without another version, as in
+    :func:`~src.retrieval.metrics.summarise_map`.
+
+    Returns:
+        ``{"mean_ap": (low, high), ...}``; None where fewer than two works can be drawn.
+
+    Raises:
+        UserError: the number of works is not that of the queries.
+    """
+    work = _work_numbers(works, ranking)
+    columns = [np.ones(ranking.n_queries), *map_per_query(ranking, topk).values()]
+    sums = np.stack([np.bincount(work, weights=column) for column in columns], axis=1)  # (W, 5)
+    if len(sums) < 2:
+        return dict.fromkeys(MAP_FIGURES)
+    total = _draw(sums, resamples, generator)  # (resamples, 5)
+    return _intervals(MAP_FIGURES, total.T[1:] / total.T[0], level)
+
+
+def _work_numbers(works: Labels, ranking: Ranking) -> np.ndarray:
+    _, work = np.unique(np.asarray(works), return_inverse=True)
+    work = work.reshape(-1)
+    if len(work) != ranking.n_queries:
+        raise UserError(f"{len(work)} works are named for {ranking.n_queries} queries")
+    return work
+
+
+def _draw(sums: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Sums over works drawn with replacement: ``(W, columns)`` to ``(resamples, columns)``."""
+    drawn = []
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, resamples - start)
+        times = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=size)
+        drawn.append(times @ sums)
+    return np.concatenate(drawn)
+
+
+def _intervals(
+    names: tuple[str, ...], values: np.ndarray, level: float
+) -> dict[str, tuple[float, float] | None]:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(FIGURES)}
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}

@@ -1,6 +1,6 @@
 """A folder of window embeddings: one float32 ``<utt>-▁start-<s>.npy`` a window, never stale.
 
-Beside the arrays stand ``embeddings.json``, which says what made them (fingerprint of the weights,
+Beside the arrays stand ``embeddings.json``, which says what made them (digest of the weights,
 feature specification, how the windows are cut), and ``recordings.jsonl``, one line for each
 finished recording with size and time of its feature file. An embedding is used again only if all
 of that is unchanged; an interrupted run continues behind its last finished recording.
@@ -74,7 +74,7 @@ def embed_rows(
     reported, left out and named in ``failures``.
 
     Args:
-        embedder: cuts and embeds; its model's fingerprint and its options are kept in the folder.
+        embedder: cuts and embeds; the digest of its weights and its options are kept in the folder.
         rows: recordings with ``utt`` and ``feat`` (path of the features); the same ``utt`` may
             stand in several rows if the features are the same file.
         folder: created if necessary.
@@ -205,7 +205,7 @@ def _load(
 def _made_by(embedder: Feature2Embeddings) -> dict[str, Any]:
     spec = getattr(embedder.model, "feature_spec", None)
     return {
-        "fingerprint": model_fingerprint(embedder.model),
+        "weights": model_fingerprint(embedder.model),
         "feature_spec": (spec or CQTSpec()).to_dict(),
         "chunk_s": embedder.chunk_s,
         "hop_s": embedder.hop_s,
@@ -234,10 +234,16 @@ def _open_folder(folder: Path, made_by: dict[str, Any], *, reuse: bool) -> dict[
                 "computed anew",
                 folder,
             )
-        spec_path.unlink(missing_ok=True)
-        log_path.unlink(missing_ok=True)
-        for path in folder.glob(WINDOW_FILES) if folder.is_dir() else ():
-            path.unlink()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            log_path.unlink(missing_ok=True)  # first: without it nothing here counts
+            for path in folder.glob(WINDOW_FILES):
+                path.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror or error}; choose a folder that can "
+                "be written"
+            ) from error
     write_json({"complete": False, **made_by}, spec_path)
     return _read_log(log_path)
 

@@ -148,6 +148,8 @@ def calc_map(
     query_labels: Labels,
     ref_labels: Labels,
     topk: int | None = 10000,
+    *,
+    excluded: Array | None = None,
 ) -> dict[str, float]:
     """CoverHunter's figures from a distance matrix.
 
@@ -156,9 +158,34 @@ def calc_map(
         query_labels: ``(Q,)`` texts or numbers.
         ref_labels: ``(R,)``.
         topk: see :func:`summarise_map`.
+        excluded: see :func:`rank_distances`.
 
     Returns:
         ``mean_ap, top10, rank1, hit_rate``, see :func:`summarise_map`.
+
+    Raises:
+        UserError: shapes that do not fit, NaN, no queries.
+    """
+    return summarise_map(
+        rank_distances(distances, query_labels, ref_labels, excluded=excluded), topk
+    )
+
+
+def rank_distances(
+    distances: Array,
+    query_labels: Labels,
+    ref_labels: Labels,
+    *,
+    excluded: Array | None = None,
+) -> Ranking:
+    """Ranks of the versions of every query, from a distance matrix.
+
+    Args:
+        distances: ``(Q, R)``, smaller = closer.
+        query_labels: ``(Q,)`` texts or numbers.
+        ref_labels: ``(R,)``.
+        excluded: ``(Q, R)`` booleans, pairs that are no candidates; distances below zero then
+            count as zero. None excludes the negative distances, as the original marks them.
 
     Raises:
         UserError: shapes that do not fit, NaN, no queries.
@@ -180,12 +207,19 @@ def calc_map(
             f"{relevance.n_queries} query and {relevance.n_references} reference labels do not "
             f"fit a distance matrix of the shape {tuple(distances.shape)}"
         )
-    excluded = distances < _EXCLUDED_BELOW
+    if excluded is None:
+        mask = distances < _EXCLUDED_BELOW
+    else:
+        mask = torch.as_tensor(excluded).to(distances.device, torch.bool)
+        if mask.shape != distances.shape:
+            raise UserError(
+                f"the excluded pairs have the shape {tuple(mask.shape)}, the distances "
+                f"{tuple(distances.shape)}"
+            )
     largest = torch.finfo(distances.dtype).max
     similarity = -distances.clamp(min=0, max=largest)
-    similarity[excluded] = -torch.inf
-    relevance = _without(relevance, excluded)
-    return summarise_map(rank_similarities(similarity, relevance), topk)
+    similarity[mask] = -torch.inf
+    return rank_similarities(similarity, _without(relevance, mask))
 
 
 def _without(relevance: Relevance, excluded: torch.Tensor) -> Relevance:
@@ -209,20 +243,31 @@ def summarise_map(ranking: Ranking, topk: int | None = 10000) -> dict[str, float
     Raises:
         UserError: no queries, or topk is not a positive number.
     """
-    if topk is not None and topk < 1:
-        raise UserError(f"topk must be at least 1, not {topk}")
     if not ranking.n_queries:
         raise UserError("there are no queries, so nothing can be measured")
+    return {name: float(np.mean(values)) for name, values in map_per_query(ranking, topk).items()}
+
+
+def map_per_query(ranking: Ranking, topk: int | None = 10000) -> dict[str, np.ndarray]:
+    """What each query adds to CoverHunter's four figures, ``(Q,)`` each; see :func:`summarise_map`.
+
+    Raises:
+        UserError: topk is not a positive number.
+    """
+    if topk is not None and topk < 1:
+        raise UserError(f"topk must be at least 1, not {topk}")
     limit = ranking.n_references if topk is None else topk
     queries, inside = ranking.queries, ranking.ranks <= limit
     place = np.arange(1, len(ranking.ranks) + 1) - ranking.offsets[queries]
-    precision = np.where(inside, place / ranking.ranks, 0)
-    total = np.bincount(queries, weights=precision, minlength=ranking.n_queries)
-    found = np.bincount(queries, weights=inside, minlength=ranking.n_queries)
+
+    def per_query(values: np.ndarray) -> np.ndarray:
+        return np.bincount(queries, weights=values, minlength=ranking.n_queries)
+
+    found = per_query(inside)
     first = ranking.first_ranks
     return {
-        "mean_ap": float(np.mean(total / np.maximum(found, 1))),
-        "top10": float((inside & (ranking.ranks <= 10)).sum() / 10 / ranking.n_queries),
-        "rank1": float(np.mean(first)),
-        "hit_rate": float(np.mean(first == 1)),
+        "mean_ap": per_query(np.where(inside, place / ranking.ranks, 0)) / np.maximum(found, 1),
+        "top10": per_query(inside & (ranking.ranks <= 10)) / 10,
+        "rank1": first.astype(np.float64),
+        "hit_rate": (first == 1).astype(np.float64),
     }

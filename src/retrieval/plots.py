@@ -66,7 +66,7 @@ def plot_ranks(ranking: Ranking, path: str | os.PathLike) -> None:
         title=f"Rank of the first version, {len(ranking.first_ranks[ranking.counts > 0]):,} "
         f"queries among {ranking.n_references:,} references",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_precision_recall(ranking: Ranking, path: str | os.PathLike) -> None:
@@ -80,25 +80,36 @@ def plot_precision_recall(ranking: Ranking, path: str | os.PathLike) -> None:
         ylabel="precision (mean, interpolated)",
         title="Precision and recall",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _axes():
+def new_axes(size: tuple[float, float] = (6.4, 4.4)):
+    """A figure of so many inches, and its axes.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("plots need matplotlib: pip install matplotlib") from error
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is needed
     axes = figure.add_subplot()
-    axes.set_ylim(0, 1.02)
-    axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _save(figure, path: str | os.PathLike) -> None:
+def _axes():
+    figure, axes = new_axes()
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def save_figure(figure, path: str | os.PathLike) -> None:
+    """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary:
         # Without the version of matplotlib in it, the same ranking gives the same bytes.
         figure.savefig(temporary, format="png", metadata={"Software": None})
