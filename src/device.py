@@ -54,3 +54,14 @@ def autocast(device: torch.device, *, enabled: bool) -> contextlib.AbstractConte
     if not enabled:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=low_precision(device))
+
+
+def has_fast_low_precision(device: torch.device) -> bool:
+    """Whether mixed precision is likely to pay on ``device``.
+
+    On CUDA always; on a CPU if it has instructions for bfloat16; on Apple GPUs no.
+    """
+    if device.type == "cpu":
+        # Older releases of torch do not say.
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    return device.type == "cuda"

@@ -26,7 +26,6 @@ from src.training.tensorboard import Scalars, write_epochs
 logger = logging.getLogger(__name__)
 
 CLIP_NORM = 1.0
-DECAY_EVERY = 1000  # optimizer steps
 LOG_EVERY = 10  # optimizer steps
 STOPPING_SET, STOPPING_LOSS = "dev", "ce_loss"
 
@@ -41,7 +40,8 @@ class Plan:
         max_epochs: epochs of the whole training.
         learning_rate: rate of AdamW at the start.
         betas: its averaging factors.
-        lr_decay: factor of the rate every 1000 steps.
+        weight_decay: of AdamW.
+        lr_decay: factor of the rate every ``lr_decay_steps`` steps.
         min_lr: lowest rate.
         patience: epochs without a better dev loss after which training stops; None: never.
         save_every: a checkpoint every so many epochs, and after the last.
@@ -57,6 +57,8 @@ class Plan:
     betas: tuple[float, float]
     lr_decay: float
     min_lr: float
+    weight_decay: float = 0.01
+    lr_decay_steps: int = 1000
     patience: int | None = None
     save_every: int = 1
     keep: int | None = None
@@ -124,7 +126,10 @@ class Loop:
         self.model_dir, self.log_dir = model_dir, log_dir
         self.module = parallel(model, team, compiled=plan.compiled)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=plan.learning_rate, betas=plan.betas
+            model.parameters(),
+            lr=plan.learning_rate,
+            betas=plan.betas,
+            weight_decay=plan.weight_decay,
         )
         self.schedule = UserDefineExponentialLR(
             self.optimizer, gamma=plan.lr_decay, min_lr=plan.min_lr
@@ -347,7 +352,7 @@ class Loop:
         norm = float(clip_grad_norm_(self.model.parameters(), CLIP_NORM))
         if not self.scaler.is_enabled():  # which skips steps whose gradients overflow
             self._require_finite("gradient", norm)
-        if self.steps % DECAY_EVERY == 0:
+        if self.steps % self.plan.lr_decay_steps == 0:
             self.schedule.step()
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -38,8 +38,12 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return state
 
 
-def lock_run(path: Path) -> FileLock:
+def lock_run(path: Path, elsewhere: str = "--main_path") -> FileLock:
     """A lock held by the one process that trains into ``path``; use it in a ``with`` statement.
+
+    Args:
+        path: what is written.
+        elsewhere: what a person chooses to write to another place.
 
     Raises:
         UserError: another process holds it, or the folder cannot be written to.
@@ -50,10 +54,10 @@ def lock_run(path: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise UserError(
-            f"another run is training {path}; wait for it or choose another --main_path"
+            f"another run is training {path}; wait for it or choose another {elsewhere}"
         ) from error
     except OSError as error:
         raise UserError(
-            f"cannot write to {path.parent}: {error.strerror or error}; choose another --main_path"
+            f"cannot write to {path.parent}: {error.strerror or error}; choose another {elsewhere}"
         ) from error
     return lock

@@ -53,7 +53,7 @@ def make_loop(folder: Path, *, loop_sources: Sources | None = None, **plan) -> L
     options = {"max_epochs": 3, "learning_rate": 0.01, "betas": (0.8, 0.99), "lr_decay": 0.9}
     return Loop(
         CoverHunter(HPARAMS),
-        Plan(**{"min_lr": 1e-4, "seed": 5, **options, **plan}),
+        Plan(**{"min_lr": 1e-4, "lr_decay_steps": 2, "seed": 5, **options, **plan}),
         loop_sources or sources(),
         model_dir=folder,
         log_dir=folder / "logs" / "run",
@@ -96,18 +96,11 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.fixture(autouse=True)
-def frequent_decay(monkeypatch):
-    monkeypatch.setattr(coverhunter_loop, "DECAY_EVERY", 2)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """An uninterrupted run of three epochs."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverhunter_loop, "DECAY_EVERY", 2)
-        make_loop(folder).run()
+    make_loop(folder).run()
     return folder
 
 
