@@ -215,7 +215,9 @@ class Hparams(_Block):
     device: Device = Field("auto", description=DEVICES)
     mixed_precision: bool | Literal["auto"] = Field("auto", description="auto, true or false")
     compile: bool = Field(False, description="true or false")
-    cache_features: bool = Field(False, description="true or false: keep features in memory")
+    cache_features: bool | None = Field(
+        None, description="true or false: keep features in memory (left out: those in archives)"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Hparams":

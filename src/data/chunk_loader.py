@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.aligned import AlignedStarts, Alignment
 from src.data.chunk_dataset import Augment, ChunkDataset, FeatureStore, Pick, collate_chunks
 from src.data.samplers import MPerClassSampler
+from src.errors import UserError
 
 Batch = tuple[list[str], Tensor, Tensor]
 
@@ -50,12 +51,44 @@ class ChunkLoader(DataLoader):
     on the number of loader processes, which live as long as the loader.
     """
 
-    dataset: ChunkDataset
     batch_sampler: PickBatches
+
+    @property
+    def chunks(self) -> ChunkDataset:
+        """The data set."""
+        return self.dataset.chunks
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that is iterated next."""
         self.batch_sampler.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+class _Batches(Dataset):
+    """Whole batches, or what is wrong with one: a sentence that is raised in a loader process
+    would arrive with that process's traceback in it.
+    """
+
+    def __init__(self, chunks: ChunkDataset) -> None:
+        self.chunks = chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitems__(self, picks: list[Pick]) -> Batch | UserError:
+        try:
+            return collate_chunks([self.chunks[pick] for pick in picks])
+        except UserError as error:
+            return error
+
+
+def _unchanged(batch: Batch | UserError) -> Batch | UserError:
+    return batch
 
 
 def make_chunk_loader(
@@ -117,9 +150,9 @@ def make_chunk_loader(
             seed=seed,
         )
     return ChunkLoader(
-        dataset,
+        _Batches(dataset),
         batch_sampler=PickBatches(sampler, starts),
-        collate_fn=collate_chunks,
+        collate_fn=_unchanged,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,

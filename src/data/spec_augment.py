@@ -72,11 +72,11 @@ class SpecAugment:
         Returns:
             new array of the same shape and type.
         """
-        if self.roll and rng.random() <= self.roll.prob:
+        if self.roll and rng.random() < self.roll.prob:
             chunk = np.roll(chunk, self._shift(rng), axis=1)
         else:
             chunk = chunk.copy()
-        if self.erase and rng.random() <= self.erase.prob:
+        if self.erase and rng.random() < self.erase.prob:
             value = QUIETEST * rng.random() + LOUDEST
             for _ in range(self.erase.erase_num):
                 rows, columns = (

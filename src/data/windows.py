@@ -78,7 +78,8 @@ def cut_windows(
     whole = hop_s is None or hop_s >= 1
     windows = []
     for start_s in starts:
-        utt = f"{row['utt']}{MARK}{int(start_s) if whole else f'{start_s:g}'}"
+        second = str(int(start_s)) if whole else f"{start_s:.3f}".rstrip("0").rstrip(".")
+        utt = f"{row['utt']}{MARK}{second}"
         window = {
             **row,
             "utt": utt,
