@@ -14,8 +14,9 @@ from src.config import Hparams, load_hparams
 from src.errors import UserError
 from src.files import atomic_path
 from src.hparams import HPARAMS_FILE
-from src.training.coverhunter import RunOptions, train_coverhunter
+from src.training.coverhunter import RunOptions, train_with
 from src.training.coverhunter_state import load_pair
+from src.training.distributed import Team, join_team
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,13 @@ def train_coarse_to_fine(
     """
     options = options or RunOptions()
     hp = load_hparams(model_dir)
+    with join_team(options.device or hp.device) as team:
+        return _three_steps(team, model_dir, hp, options)
+
+
+def _three_steps(
+    team: Team, model_dir: Path, hp: Hparams, options: RunOptions
+) -> dict[str, Any] | None:
     for key in ("alignment_path", "start_from"):
         if getattr(hp, key) is not None:
             raise UserError(
@@ -60,15 +68,17 @@ def train_coarse_to_fine(
     )
     _require_fine(model_dir, fine)
     if options.only_eval:
-        return train_coverhunter(model_dir, options, hp=fine)
+        return train_with(team, model_dir, fine, options)
     logger.info("coarse training in %s", coarse)
-    _copy_configuration(model_dir, coarse)
-    train_coverhunter(coarse, options, hp=hp)
-    if not alignment.is_file():
+    if team.leads:
+        _copy_configuration(model_dir, coarse)
+    train_with(team, coarse, hp, options)
+    if team.leads and not alignment.is_file():
         logger.info("aligning the versions in %s", hp.train_path)
-        align(coarse, hp, alignment, options)
+        align(coarse, hp, alignment, team)
+    team.wait()
     logger.info("fine training in %s", model_dir)
-    return train_coverhunter(model_dir, options, hp=fine)
+    return train_with(team, model_dir, fine, options)
 
 
 def _require_fine(model_dir: Path, hp: Hparams) -> None:
@@ -89,6 +99,6 @@ def _copy_configuration(model_dir: Path, coarse: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def align(coarse: Path, hp: Hparams, path: Path, options: RunOptions) -> None:
+def align(coarse: Path, hp: Hparams, path: Path, team: Team) -> None:
     """Align the versions in ``train_path`` with the coarse model and write ``path``."""
     raise NotImplementedError

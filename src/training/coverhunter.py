@@ -53,9 +53,7 @@ class RunOptions:
             raise UserError(f"--runid {name!r} cannot be the name of a folder; choose another")
 
 
-def train_coverhunter(
-    model_dir: Path, options: RunOptions | None = None, *, hp: Hparams | None = None
-) -> dict[str, Any] | None:
+def train_coverhunter(model_dir: Path, options: RunOptions | None = None) -> dict[str, Any] | None:
     """Train a model directory, or continue where it was interrupted.
 
     Writes ``pt_model/g_XXXXXXXX`` and ``pt_model/do_XXXXXXXX`` after each epoch,
@@ -65,7 +63,6 @@ def train_coverhunter(
     Args:
         model_dir: folder with ``config/hparams.yaml``.
         options: the command line's.
-        hp: configuration instead of that file.
 
     Returns:
         Figures of an evaluation (``only_eval``), otherwise None.
@@ -75,20 +72,33 @@ def train_coverhunter(
             cannot be written to, another process trains there, or the loss is no longer a number.
     """
     options = options or RunOptions()
-    hp = hp or load_hparams(model_dir)
+    hp = load_hparams(model_dir)
+    with join_team(options.device or hp.device) as team:
+        return train_with(team, model_dir, hp, options)
+
+
+def train_with(
+    team: Team, model_dir: Path, hp: Hparams, options: RunOptions
+) -> dict[str, Any] | None:
+    """The part of :func:`train_coverhunter` that every process of a team does.
+
+    Args:
+        team: the processes that train together.
+        model_dir: where to write.
+        hp: configuration; that of ``model_dir`` is not read.
+        options: the command line's.
+    """
     rows = read_rows(hp)
     check_tests(hp)
-    with join_team(options.device or hp.device) as team:
-        if options.only_eval or not team.leads:
-            return run(model_dir, hp, rows, team, options)
-        with lock_run(model_dir / "pt_model", "model directory"):
-            return run(model_dir, hp, rows, team, options)
+    if options.only_eval or not team.leads:
+        return _run(team, model_dir, hp, rows, options)
+    with lock_run(model_dir / "pt_model", "model directory"):
+        return _run(team, model_dir, hp, rows, options)
 
 
-def run(
-    model_dir: Path, hp: Hparams, rows: TrainingRows, team: Team, options: RunOptions
+def _run(
+    team: Team, model_dir: Path, hp: Hparams, rows: TrainingRows, options: RunOptions
 ) -> dict[str, Any] | None:
-    """The part of :func:`train_coverhunter` that every process of a team does."""
     found = load_pair(model_dir)
     if options.only_eval and found is None:
         raise UserError(f"{model_dir} holds no checkpoint to evaluate; train it first")
@@ -98,8 +108,25 @@ def run(
     elif hp.start_from is not None:
         start_from(model, Path(hp.start_from))
     model.to(team.device)
+    loop = _make_loop(team, model_dir, hp, rows, options, model, found[1] if found else None)
+    if options.only_eval:
+        return loop.evaluate()
+    loop.run()
+    return None
+
+
+def _make_loop(
+    team: Team,
+    model_dir: Path,
+    hp: Hparams,
+    rows: TrainingRows,
+    options: RunOptions,
+    model: CoverHunter,
+    training: dict[str, Any] | None,
+) -> Loop:
+    """The loop, set to where the state ``training`` left off."""
     batches = Batches(hp, rows, team, debug=options.debug)
-    plan = make_plan(hp, team, options, found[1] if found else {})
+    plan = make_plan(hp, team, options, training or {})
     sources = Sources(
         train=batches.train,
         count=batches.count,
@@ -115,15 +142,12 @@ def run(
         "debug": options.debug,
         "first_eval": options.runid if options.first_eval else None,
     }
-    if found is not None:
-        epoch = found[1]["epoch"]
-        loop.restore(found[1], str(training_file(model_dir, epoch)))
-        _warn_of_changes(model_dir, found[1], loop.facts)
+    if training is not None:
+        epoch = training["epoch"]
+        loop.restore(training, str(training_file(model_dir, epoch)))
+        _warn_of_changes(model_dir, training, loop.facts)
         logger.info("continuing after epoch %d of %s", epoch, model_dir)
-    if options.only_eval:
-        return loop.evaluate()
-    loop.run()
-    return None
+    return loop
 
 
 def make_model(hp: Hparams, rows: TrainingRows) -> CoverHunter:

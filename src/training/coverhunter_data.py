@@ -118,7 +118,11 @@ class Batches:
 
     def __init__(self, hp: Hparams, rows: TrainingRows, team: Team, *, debug: bool = False) -> None:
         self.hp, self.rows, self.team = hp, rows, team
-        self.store = FeatureStore(cache=hp.cache_features)
+        # A plain file is mapped and read in part, an archive must be unpacked as a whole.
+        archives = any(row["feat"].endswith(".npz") for row in rows.train)
+        self.store = FeatureStore(
+            cache=archives if hp.cache_features is None else hp.cache_features
+        )
         self.alignment = _alignment(hp)
         augmentation = hp.spec_augmentation
         self.augment = SpecAugment(augmentation.model_dump()) if augmentation else None

@@ -1,5 +1,6 @@
 """Training on several processes, one a device, as ``torchrun`` starts them."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -83,8 +84,11 @@ def join_team(device_name: str) -> Iterator[Team]:
         device = select_device("cpu")  # one Apple GPU cannot be shared between processes
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+    team = Team(device, distributed.get_rank(), distributed.get_world_size())
+    if not team.leads:
+        logging.getLogger("src").setLevel(logging.WARNING)  # everything would be said twice
     try:
-        yield Team(device, distributed.get_rank(), distributed.get_world_size())
+        yield team
     finally:
         distributed.destroy_process_group()
 

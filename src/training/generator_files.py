@@ -169,6 +169,7 @@ def load_coverhunter(model_dir: str | os.PathLike, epoch: int | None = None) -> 
     model_dir = Path(model_dir)
     hparams = read_hparams(model_dir)
     epoch, path, content = _choose(model_dir, epoch)
+    hparams = _completed(hparams, content.hparams or {})
     model = build_coverhunter(_with_classes(hparams, content.state, path), model_dir / CONFIG)
     fill(model, content.state, path, f"{path} does not fit {model_dir / CONFIG}")
     model.feature_spec = content.feature_spec or spec_from_hparams(hparams, model_dir / CONFIG)
@@ -268,6 +269,18 @@ def _choose(model_dir: Path, epoch: int | None) -> tuple[int, Path, Generator]:
     raise failure
 
 
+def _completed(hparams: dict[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """What hparams.yaml leaves out is as it was in training."""
+    values = dict(hparams)
+    for name, value in trained.items():
+        own = values.get(name)
+        if own is None:
+            values[name] = value
+        elif isinstance(own, dict) and isinstance(value, Mapping):
+            values[name] = _completed(own, value)
+    return values
+
+
 def _with_classes(hparams: dict[str, Any], state: dict[str, Tensor], path: Path) -> dict[str, Any]:
     """The configuration with the number of classes of the checkpoint."""
     layer = state.get(CLASS_LAYER)
@@ -275,7 +288,9 @@ def _with_classes(hparams: dict[str, Any], state: dict[str, Tensor], path: Path)
     if name is None or layer is None or layer.ndim != 2 or len(layer) == 0:
         return hparams  # building or filling the model says what is wrong
     block = dict(hparams[name])
-    if block.get("output_dims") != len(layer):
+    if block.get("output_dims") in ("auto", None):
+        block["output_dims"] = len(layer)
+    elif block["output_dims"] != len(layer):
         _log.warning(
             "%s has %d classes, its configuration says %s; this matters in training only",
             path,
