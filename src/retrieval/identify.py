@@ -1,0 +1,243 @@
+"""What a recording is: the works and versions among the references that come nearest to it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from src.errors import UserError
+from src.retrieval.calibration import Calibration, calibration_of, read_model_calibration
+from src.retrieval.recording_windows import Recording2Windows, RecordingWindows
+from src.retrieval.references import References
+from src.retrieval.search import WindowIndex
+from src.retrieval.spans import Span, matching_spans
+from src.retrieval.windows import Windows, WindowTable
+
+MATCH, NO_MATCH, UNKNOWN = "match", "nothing here matches", "unknown"
+THRESHOLD = 0.05
+TOP = 5
+FIRST_WINDOWS = 100  # nearest windows asked for at first, per window of the query
+
+
+@dataclass(frozen=True)
+class VersionMatch:
+    """A reference recording beside a query.
+
+    Attributes:
+        name: of the recording.
+        path: of its file.
+        distance: smallest over the windows of both.
+        p_value: how often the best reference of a recording that is not among the references
+            would be as near; None if it cannot be known.
+        spans: where both agree, best first.
+    """
+
+    name: str
+    path: str
+    distance: float
+    p_value: float | None
+    spans: list[Span]
+
+
+@dataclass(frozen=True)
+class WorkMatch:
+    """A work beside a query.
+
+    Attributes:
+        rank: 1 is the nearest.
+        work: its name.
+        distance: of its nearest version.
+        p_value: of its nearest version.
+        matches: whether the p-value is at most the threshold.
+        versions: its versions, nearest first.
+    """
+
+    rank: int
+    work: str
+    distance: float
+    p_value: float | None
+    matches: bool
+    versions: list[VersionMatch]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found out about a query.
+
+    Attributes:
+        query: the file.
+        seconds: its length.
+        verdict: ``match``, ``nothing here matches``, or ``unknown`` where there are too few
+            references for a p-value.
+        works: nearest works, in order of distance, whether they match or not.
+        calibration: how p-values were obtained.
+        recall: of the search index; 1.0 means that nothing can have been missed.
+    """
+
+    query: str
+    seconds: float
+    verdict: str
+    works: list[WorkMatch] = field(default_factory=list)
+    calibration: str = ""
+    recall: float | None = 1.0
+
+    @property
+    def matches(self) -> list[WorkMatch]:
+        """Works whose p-value is small enough."""
+        return [work for work in self.works if work.matches]
+
+
+class Identifier:
+    """References made ready for queries.
+
+    Args:
+        references: the set.
+        embedder: the model that made it.
+
+    Raises:
+        UserError: the model is another than that of the references, or the index is damaged.
+    """
+
+    def __init__(self, references: References, embedder: Recording2Windows) -> None:
+        references.require_model(embedder)
+        self.references = references
+        self.embedder = embedder
+        self.table = references.table
+        if references.index:
+            self.index = WindowIndex.load(references.folder, references.index, references.distance)
+            if len(self.index) != len(self.table.rows):
+                raise UserError(
+                    f"the index in {references.folder} does not belong to these references; run "
+                    "tools.make_embeds again"
+                )
+        else:
+            self.index = WindowIndex.build(self.table.rows, references.distance, kind="exact")
+        shipped = read_model_calibration(embedder.model_path, embedder.identity)
+        self.calibration: Calibration = calibration_of(references, shipped=shipped)
+        self.cohort: WindowTable = self.table.select(self.calibration.cohort)
+
+    def __call__(
+        self, query: str | os.PathLike, *, top: int = TOP, threshold: float = THRESHOLD
+    ) -> Answer:
+        """Answer for one recording.
+
+        Args:
+            query: a recording (or a file of features for the model).
+            top: works to name.
+            threshold: largest p-value of a match.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        return self.answer(str(query), self.embedder(query), top=top, threshold=threshold)
+
+    def answer(
+        self, name: str, windows: RecordingWindows, *, top: int = TOP, threshold: float = THRESHOLD
+    ) -> Answer:
+        """Answer for a recording that is embedded already."""
+        if top < 1 or not 0 < threshold <= 1:
+            raise UserError("top must be 1 or more, and threshold above 0 and at most 1")
+        query = WindowTable.build([windows.wide.embeddings], self.references.distance)
+        positions, distances = self._nearest(query, top)
+        to_cohort = self.cohort.nearest_to(query)[0]
+        works: dict[str, list[tuple[int, float]]] = {}
+        for position, distance in zip(positions, distances, strict=True):
+            versions = works.setdefault(self.references.works[position], [])
+            versions.append((int(position), float(distance)))
+        chosen = list(works.items())[:top]
+        shown = [position for _, versions in chosen for position, _ in versions]
+        narrow = self.references.windows_of(shown, "narrow")
+        wide = self.references.windows_of(
+            [position for position in shown if narrow[position] is None], "wide"
+        )
+        ranked = []
+        for rank, (work, versions) in enumerate(chosen, start=1):
+            matches = []
+            for position, distance in versions:
+                row = self.references.rows[position]
+                p_value = self.calibration.p_of_best(distance, to_cohort)
+                spans = spans_between(windows, narrow[position], wide.get(position), query.distance)
+                matches.append(VersionMatch(row.name, row.path, distance, p_value, spans))
+            best = matches[0]
+            matched = best.p_value is not None and best.p_value <= threshold
+            ranked.append(WorkMatch(rank, work, best.distance, best.p_value, matched, matches))
+        if ranked and ranked[0].p_value is None:
+            verdict = UNKNOWN
+        else:
+            verdict = MATCH if any(work.matches for work in ranked) else NO_MATCH
+        return Answer(
+            query=name,
+            seconds=windows.seconds,
+            verdict=verdict,
+            works=ranked,
+            calibration=self.calibration.method,
+            recall=self.index.recall,
+        )
+
+    def _nearest(self, query: WindowTable, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """Reference recordings and their distances, ascending, with all of the ``top`` best works.
+
+        The index finds windows; recordings are then compared by all their windows. As long as a
+        window of the query might have a nearer one beyond the last that was asked for, more are
+        asked for.
+        """
+        k = min(len(self.table.rows), max(FIRST_WINDOWS, 4 * top))
+        while True:
+            found, rows = self.index.search(query.rows, k)
+            horizon = float(found[:, -1].min())  # everything nearer has been seen
+            candidates = np.unique(self.table.recording_of(rows[rows >= 0]))
+            distances = self.table.select(candidates).nearest_to(query)[0]
+            order = np.argsort(distances, kind="stable")
+            candidates, distances = candidates[order], distances[order]
+            _, firsts = np.unique(self.references.codes[candidates], return_index=True)
+            firsts.sort()
+            enough = len(firsts) >= top and distances[firsts[top - 1]] <= horizon
+            if enough or k >= len(self.table.rows):
+                break
+            k = min(len(self.table.rows), 4 * k)
+        # Versions of the best works that were not met on the way belong in the answer as well.
+        chosen = self.references.codes[candidates[firsts[:top]]]
+        members = np.flatnonzero(np.isin(self.references.codes, chosen))
+        distances = self.table.select(members).nearest_to(query)[0]
+        order = np.argsort(distances, kind="stable")
+        return members[order], distances[order]
+
+
+def spans_between(
+    query: RecordingWindows, narrow: Windows | None, wide: Windows | None, distance: str
+) -> list[Span]:
+    """Where a query and a reference agree, by narrow windows if both have them."""
+    if query.narrow is not None and narrow is not None:
+        return matching_spans(query.narrow, narrow, distance=distance)
+    return [] if wide is None else matching_spans(query.wide, wide, distance=distance)
+
+
+def identify(
+    queries: Iterable[str | os.PathLike],
+    references: References,
+    embedder: Recording2Windows,
+    *,
+    top: int = TOP,
+    threshold: float = THRESHOLD,
+) -> list[Answer]:
+    """Answers for several recordings, in their order; see :class:`Identifier`.
+
+    Raises:
+        AudioError: a recording cannot be used.
+        UserError: the model does not fit the references.
+    """
+    identifier = Identifier(references, embedder)
+    return [identifier(query, top=top, threshold=threshold) for query in queries]
+
+
+def each_answer(
+    queries: Sequence[Path], identifier: Identifier, *, top: int, threshold: float
+) -> Iterator[Answer | tuple[Path, str]]:
+    """Answers one by one; a recording that cannot be used gives its path and the reason."""
+    for query in queries:
+        try:
+            yield identifier(query, top=top, threshold=threshold)
+        except UserError as error:
+            yield query, str(error)

@@ -1,0 +1,82 @@
+"""Which works are these recordings? Queries against references made by tools.make_embeds.
+
+    python -m tools.identify REFS QUERY... [--top 5] [--format table|csv|json]
+
+A query is a recording of any length, a folder of recordings, or a manifest.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from src.device import DEVICE_NAMES, select_device
+from src.errors import UserError, run_front
+
+FORMATS = ("table", "csv", "json")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.identify",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("references", type=Path, metavar="REFS", help="folder written by tools.make_embeds")
+    add("queries", type=Path, nargs="+", metavar="QUERY", help="recordings, folders, manifests")
+    add("--model", type=Path, help="default: the model that made the references")
+    add("--top", type=int, default=5, help="works to name for each query (default: 5)")
+    add("--threshold", type=float, default=0.05, metavar="P",
+        help="largest p-value of a match (default: 0.05)")  # fmt: skip
+    add("--format", choices=FORMATS, default="table", help="default: table")
+    add("--out", type=Path, metavar="FILE", help="write there in place of the screen")
+    add("--device", default="auto", help=f"{', '.join(DEVICE_NAMES)} or cuda:N")
+    return parser
+
+
+def main() -> None:
+    arguments = build_parser().parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    device = select_device(arguments.device)
+    if arguments.top < 1:
+        raise UserError("--top must be 1 or more")
+    if not 0 < arguments.threshold <= 1:
+        raise UserError("--threshold must lie above 0 and at most at 1")
+
+    from tqdm import tqdm
+
+    from src.files import atomic_path
+    from src.retrieval.answer_text import answers_text
+    from src.retrieval.identify import Answer, Identifier, each_answer
+    from src.retrieval.query_files import list_queries
+    from src.retrieval.recording_windows import Recording2Windows
+    from src.retrieval.references import References
+
+    references = References.load(arguments.references)
+    model = arguments.model or Path(references.model_path)
+    embedder = Recording2Windows(model, device=device, settings=references.settings)
+    queries = list_queries(arguments.queries, embedder)
+    identifier = Identifier(references, embedder)
+    answers, failures = [], []
+    results = each_answer(queries, identifier, top=arguments.top, threshold=arguments.threshold)
+    bar = tqdm(results, total=len(queries), unit="query", disable=len(queries) < 2)
+    for result in bar:
+        (answers if isinstance(result, Answer) else failures).append(result)
+    for _, reason in failures:
+        print(f"left out: {reason}", file=sys.stderr)
+    if not answers:
+        raise UserError("none of the queries can be used")
+    text = answers_text(answers, arguments.format)
+    if arguments.out:
+        with atomic_path(arguments.out) as temporary:
+            temporary.write_text(text, "utf-8")
+        print(f"written: {arguments.out}", file=sys.stderr)
+    else:
+        sys.stdout.write(text)
+    if failures:
+        print(f"{len(failures)} of {len(queries)} queries left out", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_front(main)
