@@ -19,6 +19,7 @@ NEWER_CQT_KEYS = ("fmin", "n_bins", "bins_per_octave", "hop_size")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Speed = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]  # 2 stays 2 in names of copies
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -307,7 +308,7 @@ class ExtractHparams(_Block):
     block ``cqt``.
     """
 
-    aug_speed_mode: list[Positive] = Field(
+    aug_speed_mode: list[Speed] = Field(
         [1.0], min_length=1, description="a list of ratios, such as [0.8, 0.9, 1.0, 1.1, 1.2]"
     )
     add_noise: NoiseBlock | None = Field(None, description="a block with prob and noise_path")

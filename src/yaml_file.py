@@ -117,6 +117,8 @@ def _sentence(model: type[BaseModel], fault: dict[str, Any], values: Any) -> str
     if kind == "extra_forbidden":
         (near,) = difflib.get_close_matches(loc[-1], _names(parent), n=1, cutoff=0)
         return f"unknown key {key}; the nearest known key is {near}"
+    if kind == "value_error":  # found by a validator of a block
+        return f"{key}: {fault['ctx']['error']}"
     needed = field.description if field else "something else"
     if kind == "missing":
         return f"the key {key} is missing; it is {needed}"
