@@ -92,7 +92,7 @@ def train_with(
     check_tests(hp)
     if options.only_eval or not team.leads:
         return _run(team, model_dir, hp, rows, options)
-    with lock_run(model_dir / "pt_model", "model directory"):
+    with lock_run(training_file(model_dir, 0).with_name("training"), "model directory"):
         return _run(team, model_dir, hp, rows, options)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from src.data.manifest import read_manifest
+from src.errors import UserError
 from src.files import atomic_path
 
 PREFIX = "csi"  # cover song identification, as in the original's scalars
@@ -23,13 +24,19 @@ class Scalars:
     Args:
         folder: log folder, or None in processes that do not write.
         from_step: forget what an interrupted run wrote from this step on.
+
+    Raises:
+        UserError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path | None, *, from_step: int | None = None) -> None:
         self._writer = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._writer = SummaryWriter(str(folder), purge_step=from_step)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._writer = SummaryWriter(str(folder), purge_step=from_step)
+            except OSError as error:
+                raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
 
     def step(self, step: int, *, losses: Mapping[str, float], rate: float, norm: float) -> None:
         """One optimizer step: ``csi/lr``, ``csi/grad_norm``, ``csi/train_ce_loss``, ..."""
