@@ -40,7 +40,7 @@ from src.files import atomic_path
 
 WINDOW_S = 15.0
 SHIFT_KEY = "shift_frame_i_to_j"  # in seconds, whatever its name says
-OVERLAP = 1.5  # what a pair of windows adds to its diagonal, in standard deviations of similarity
+OVERLAP = 0.7  # what a pair of windows adds to its diagonal, in standard deviations of similarity
 AGREEMENT = 1.5  # weight of the other versions, in standard deviations of the score
 AGREEMENT_ROUNDS = 2
 

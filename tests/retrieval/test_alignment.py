@@ -202,7 +202,7 @@ def test_embeddings_that_cannot_be_aligned():
 )
 def test_alignment_files_that_are_none(tmp_path, text):
     (tmp_path / "alignment.txt").write_text(text, "utf-8")
-    with pytest.raises(UserError, match="alignment.txt"):
+    with pytest.raises(UserError, match=r"alignment\.txt"):
         read_alignment(tmp_path / "alignment.txt")
 
 
