@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from src.models.shifted_convolution import depthwise_over_time
+from src.models.dropout import Dropout
 from src.models.subsampling import Subsampling
 
 HEADS = 4
 DROPOUT = 0.1
 KERNEL_FRAMES = 15
+WIDENED = 8  # dimensions added to a head: fused attention wants multiples of eight
 LONGEST_WAVE = 10_000.0
 
 
@@ -39,8 +40,8 @@ class RelativeAttention(nn.Module):
 
     ``score[i, j] = ((q_i + u) k_j + (q_i + v) p_j) / sqrt(d / 4)`` with p the projected
     sinusoids: the form of Dai et al., "Transformer-XL" (2019), without its shift, so p depends on
-    the absolute position of the key. That makes the score one product of ``[q_i + u, q_i + v]``
-    with ``[k_j, p_j]``, which any fused attention computes.
+    the absolute position of the key. That makes the score one product of queries and keys and a
+    term of the key alone, which any fused attention computes.
 
     Args:
         size: channels d, a multiple of 4.
@@ -61,21 +62,54 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         """``(B, T, d)`` and the sinusoids ``(T, d)`` to ``(B, T, d)``."""
         q, k, v = (self.heads(layer(x)) for layer in (self.linear_q, self.linear_k, self.linear_v))
-        p = self.heads(self.linear_pos(table)[None]).expand_as(k)  # (B, T, 4, d / 4)
-        queries = torch.cat([q + self.pos_bias_u.to(q), q + self.pos_bias_v.to(q)], dim=3)
-        keys = torch.cat([k, p], dim=3)
-        mixed = functional.scaled_dot_product_attention(
-            queries.transpose(1, 2),  # (B, 4, T, d / 2)
-            keys.transpose(1, 2),
-            v.transpose(1, 2),  # (B, 4, T, d / 4)
-            scale=q.shape[3] ** -0.5,
-        )
-        return self.linear_out(mixed.transpose(1, 2).flatten(2))
+        p = self.heads(self.linear_pos(table)[None])  # (1, T, 4, d / 4)
+        # (q + u) k + (q + v) p = (q + u) (k + p) + (v - u) p, and the last term belongs to a key.
+        of_key = ((self.pos_bias_v - self.pos_bias_u).to(p) * p).sum(3, keepdim=True)
+        q, k = q + self.pos_bias_u.to(q), k + p
+        by_hand = x.is_cpu and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        mixed = (attend_by_hand if by_hand else attend)(q, k, v, of_key)
+        return self.linear_out(mixed.flatten(2))
 
     @staticmethod
     def heads(x: Tensor) -> Tensor:
         """``(B, T, d)`` as ``(B, T, 4, d / 4)``."""
         return x.unflatten(2, (HEADS, -1))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, of_key: Tensor) -> Tensor:
+    """Attention with scores ``(q_i k_j + of_key_j) / sqrt(D)``, fused.
+
+    The term of the key is the product of one more dimension, in which all queries are 1. That
+    suits every implementation, those included that take no mask.
+
+    Args:
+        q: ``(B, T, H, D)``.
+        k: ``(B, T, H, D)``.
+        v: ``(B, T, H, D)``.
+        of_key: ``(1 or B, T, H, 1)``.
+
+    Returns:
+        ``(B, T, H, D)``.
+    """
+    size = q.shape[3]
+    ones = functional.pad(q.new_ones(1), (0, WIDENED - 1))
+    q = torch.cat([q, ones.expand(*q.shape[:3], -1)], dim=3)
+    of_key = functional.pad(of_key, (0, WIDENED - 1)).to(k.dtype)
+    k = torch.cat([k, of_key.expand(*k.shape[:3], -1)], dim=3)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, functional.pad(v, (0, WIDENED))))
+    mixed = functional.scaled_dot_product_attention(q, k, v, scale=size**-0.5)
+    return mixed[..., :size].transpose(1, 2)
+
+
+def attend_by_hand(q: Tensor, k: Tensor, v: Tensor, of_key: Tensor) -> Tensor:
+    """The same as :func:`attend`, with all scores in memory.
+
+    On a CPU the gradient of the fused form takes four times as long in 16 bits.
+    """
+    scale = q.shape[3] ** -0.5
+    scores = torch.matmul((q * scale).transpose(1, 2), k.permute(0, 2, 3, 1))  # (B, H, T, T)
+    scores = scores + (of_key * scale).to(scores.dtype).permute(0, 2, 3, 1)
+    return torch.matmul(scores.softmax(3), v.transpose(1, 2)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -85,7 +119,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.w_1 = nn.Linear(size, hidden)
         self.w_2 = nn.Linear(hidden, size)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, d)`` to ``(B, T, d)``."""
@@ -107,7 +141,7 @@ class ConvolutionModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, d)`` to ``(B, T, d)``."""
         x = functional.glu(pointwise(self.pointwise_conv1, x), dim=2)
-        x = depthwise_over_time(x, self.depthwise_conv.weight, self.depthwise_conv.bias)
+        x = depthwise(self.depthwise_conv, x)
         x = functional.silu(norm_frames(self.norm, x))
         return pointwise(self.pointwise_conv2, x)
 
@@ -115,6 +149,18 @@ class ConvolutionModule(nn.Module):
 def pointwise(layer: nn.Conv1d, x: Tensor) -> Tensor:
     """A 1 x 1 convolution of ``(B, T, C)`` along its last axis."""
     return functional.linear(x, layer.weight.squeeze(2), layer.bias)
+
+
+def depthwise(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A depthwise convolution of ``(B, T, C)`` over time.
+
+    As a convolution of images of one row whose channels come last: nothing is moved in memory.
+    """
+    image = x[:, None].permute(0, 3, 1, 2)  # (B, C, 1, T)
+    image = functional.conv2d(
+        image, layer.weight[:, :, None], layer.bias, padding=(0, *layer.padding), groups=x.shape[2]
+    )
+    return image.permute(0, 2, 3, 1)[:, 0]
 
 
 def norm_frames(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
@@ -142,7 +188,7 @@ class ConformerBlock(nn.Module):
         self.norm_ff_macaron = nn.LayerNorm(size)
         self.norm_conv = nn.LayerNorm(size)
         self.norm_final = nn.LayerNorm(size)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout(DROPOUT)
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         """``(B, T, d)`` and the sinusoids ``(T, d)`` to ``(B, T, d)``."""
@@ -168,7 +214,7 @@ class ConformerEncoder(nn.Module):
         self.embed = Subsampling(bins, size)
         self.after_norm = nn.LayerNorm(size)
         self.encoders = nn.ModuleList(ConformerBlock(size, hidden) for _ in range(blocks))
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, bins)`` to ``(B, T', d)``, ``T' = ((T - 1) // 2 - 1) // 2``."""
