@@ -14,13 +14,16 @@ from src.config import Hparams, load_hparams
 from src.errors import UserError
 from src.files import atomic_path
 from src.hparams import HPARAMS_FILE
-from src.training.coverhunter import RunOptions, train_with
+from src.retrieval.alignment_run import align_manifest
+from src.training.checkpoint import load_coverhunter
+from src.training.coverhunter import RunOptions, make_plan, train_with
 from src.training.coverhunter_state import load_pair
 from src.training.distributed import Team, join_team
 
 logger = logging.getLogger(__name__)
 
 COARSE, ALIGNMENT = "coarse", "alignment.txt"
+EMBEDDINGS = "embed_alignment"  # below the coarse model directory
 
 
 def train_coarse_to_fine(
@@ -100,5 +103,23 @@ def _copy_configuration(model_dir: Path, coarse: Path) -> None:
 
 
 def align(coarse: Path, hp: Hparams, path: Path, team: Team) -> None:
-    """Align the versions in ``train_path`` with the coarse model and write ``path``."""
-    raise NotImplementedError
+    """Align the versions of each work in ``train_path`` with the coarse model, into ``path``.
+
+    Raises:
+        UserError: no recording could be embedded.
+    """
+    assert hp.train_path is not None
+    model = load_coverhunter(coarse).to(team.device)
+    amp = make_plan(hp, team, RunOptions(), {}).amp
+    result = align_manifest(
+        model,
+        hp.train_path,
+        path,
+        embed_dir=coarse / EMBEDDINGS,
+        device=team.device,
+        amp=amp,
+        progress=True,
+    )
+    logger.info("%d recordings of %d works are aligned", result.recordings, result.works)
+    for utt, reason in result.failures.items():
+        logger.warning("%s is not aligned: %s", utt, reason)
