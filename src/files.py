@@ -1,5 +1,6 @@
 """Files written whole or not at all, and tensor files read without trusting them."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 
 from src.errors import UserError
+
+_READ_BYTES = 1 << 20
 
 
 @contextmanager
@@ -99,3 +102,12 @@ def load_tensors(path: str | os.PathLike, *, mmap: bool = False) -> Any:
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} cannot be read as a .pt file: it is damaged or not one") from error
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from src.errors import UserError
-from src.files import atomic_path
-from src.retrieval.identity import file_digest
+from src.files import atomic_path, file_digest
 from src.retrieval.windows import EUCLIDEAN
 
 EXACT, GRAPH, LISTS = "exact", "graph", "lists"
