@@ -52,12 +52,13 @@ def main() -> None:
 
     model = load_coverhunter(arguments.model_dir, arguments.epoch)
     device = device_for(model, arguments.device)
-    embed_dir = default_embed_dir(arguments.model_dir, model.epoch, arguments.full_path)
+    folder = default_embed_dir(arguments.model_dir, model.epoch, arguments.full_path)
+    folder = folder.with_name(f"{folder.name}_alignment_{arguments.hop:g}s")
     done = align_manifest(
         model.to(device),
         arguments.full_path,
         arguments.alignment_path,
-        embed_dir=arguments.embed_dir or embed_dir.with_name(f"{embed_dir.name}_alignment"),
+        embed_dir=arguments.embed_dir or folder,
         hop_s=arguments.hop,
         original=arguments.original,
         device=device,

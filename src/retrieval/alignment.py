@@ -14,7 +14,7 @@ everything count no more than others, and a long overlap is preferred to a short
 work, the shifts of all pairs are then made to agree: what i -> k and k -> j add up to speaks for
 that shift of i -> j.
 
-Defects of the original that are not repeated, also not with ``original=True`` unless said so:
+Defects of the original that are not repeated, with ``original=True`` neither unless said so:
 
 * recordings are told apart by their whole names (``tune`` does not take the windows of
   ``sp_0.8-tune`` or ``tune10``);
@@ -73,8 +73,7 @@ def align_pair(
         n, if j at second t sounds like i at second t + n; an ``int`` if it is whole.
 
     Raises:
-        UserError: no windows, embeddings that are not finite or of different sizes, or (with
-            ``original``) no two windows that begin in different seconds.
+        UserError: no windows, or embeddings that are not finite or of different sizes.
     """
     if original:
         return _vote(embeddings_i, starts_i, embeddings_j, starts_j, descending)
@@ -262,12 +261,7 @@ def _vote(
         nearest = int(distances.argmin())
         if np.isfinite(distances[nearest]):
             votes[float(difference[row, nearest])] += 1
-    if not votes:
-        raise UserError(
-            "two recordings have no windows that begin in different seconds, which the original "
-            "vote needs; align them without it"
-        )
-    return _whole(votes.most_common(1)[0][0])
+    return _whole(votes.most_common(1)[0][0]) if votes else 0
 
 
 def _unit(embeddings: Embeddings) -> np.ndarray:
