@@ -99,7 +99,8 @@ class ChunkDataset(Dataset):
             instance :class:`src.data.spec_augment.SpecAugment`.
         seed: decides, with epoch and position, all random choices.
         bins: number of bins the model expects; None takes any.
-        store: where features come from; None maps the files.
+        store: where features come from; None makes one of its own.
+        cache: the store of its own keeps what it has read in memory, instead of mapping files.
         original: draw starts as the original did: the last legal one never occurs.
 
     Raises:
@@ -189,11 +190,12 @@ class ChunkDataset(Dataset):
 
     def _cut(self, stored: np.ndarray, start: int, path: str) -> np.ndarray:
         decibels = decode_cqt(stored[start : start + self.frames])  # (at most frames, bins)
-        check_finite(decibels, path)
         missing = self.frames - len(decibels)
         if missing:
             decibels = np.pad(decibels, ((0, missing), (0, 0)), constant_values=PADDING)
-        return mean_frames(decibels, self.mean_size)
+        chunk = mean_frames(decibels, self.mean_size)
+        check_finite(chunk, path)  # NaN and infinity outlast averaging, and there is less to check
+        return chunk
 
 
 def random_start(last: int, rng: random.Random, *, original: bool = False) -> int:

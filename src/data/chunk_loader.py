@@ -108,6 +108,7 @@ def make_chunk_loader(
     num_workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    max_batches: int | None = None,
     pin_memory: bool = False,
 ) -> ChunkLoader:
     """Data set, sampler and loader of one chunk length; see the parts for the arguments.
@@ -139,6 +140,7 @@ def make_chunk_loader(
         seed=seed,
         rank=rank,
         world_size=world_size,
+        max_batches=max_batches,
     )
     starts = None
     if alignment is not None:

@@ -30,6 +30,7 @@ class MPerClassSampler(Sampler[int]):
         seed: decides the order.
         rank, world_size: this process and the number of processes. Each takes every
             ``world_size``-th batch; an epoch ends where not enough batches are left for all.
+        max_batches: ends an epoch of this process earlier; the next goes on from there.
         original: draw each batch anew, as the original did, with Python's generator seeded with
             ``seed + epoch``; a line may then wait for ever. With fewer than ``batch_size // m``
             classes, places remain filled with line 0, and with fewer lines than a batch there is
@@ -49,6 +50,7 @@ class MPerClassSampler(Sampler[int]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        max_batches: int | None = None,
         original: bool = False,
     ) -> None:
         if m < 1 or batch_size < 1 or batch_size % m:
@@ -73,7 +75,8 @@ class MPerClassSampler(Sampler[int]):
         self._all_batches = sum(expanded) // batch_size
         if not original:
             self._check(len(labels))
-        self.num_batches = self._all_batches // world_size
+        available = self._all_batches // world_size
+        self.num_batches = available if max_batches is None else min(available, max_batches)
         """Batches of this process in an epoch."""
 
     def _check(self, lines: int) -> None:

@@ -136,6 +136,23 @@ def test_processes_share_an_epoch_evenly(original):
     assert numbers == [[0, 2], [1, 3]]
 
 
+def test_shorter_epochs_leave_nothing_out():
+    labels = by_work([9, 2, 3, 5, 12, 1])
+    options = {"m": 4, "batch_size": 8, "seed": 3}
+
+    def first_batches(epochs, **more):
+        found = []
+        for epoch in range(epochs):
+            sampler = MPerClassSampler(labels, **options, **more)
+            sampler.set_epoch(epoch)
+            assert len(sampler) == 8 * sampler.num_batches
+            found += [batch for _, batch in sampler.batches()]
+        return found
+
+    assert first_batches(2) == first_batches(5, max_batches=2)
+    assert first_batches(2) == first_batches(2, max_batches=99)
+
+
 def test_epochs_depend_on_seed_and_number_alone():
     labels = by_work([9, 2, 3, 5, 12, 1])
 
