@@ -3,11 +3,19 @@
 The definition is that of CoverHunter's features, after Brown and Puckette, "An efficient algorithm
 for the calculation of a constant Q transform", J. Acoust. Soc. Am. 92(5), 1992: per bin a Hamming
 window of Q periods, transformed once into the frequency domain, where what is smaller than
-``KERNEL_THRESHOLD`` is dropped; per frame one FFT, multiplied by the kernels.
+a threshold is dropped; per frame one FFT, multiplied by the kernels.
 
-The window is centred in the frame and symmetric, so the kernels are real but for the sign of every
-other frequency, and those of neighbouring bins lie side by side: a band of bins is one product of
-a small dense matrix with a slice of the spectrum. That is the same on every device.
+The computation is another, and equal. Frames overlap by all but one hop of sound, so what a hop
+gives to the frames that it lies in is computed once, and added up along the frames. To a group of
+neighbouring bins, a band of frequencies, a hop of sound says little: of its 640 numbers, a band an
+octave wide in the middle of the scale takes 90. So each hop is projected on the directions that a
+group takes, found by a singular value decomposition of its kernels, and these few numbers on the
+frames. That is a handful of matrix products on every device, without a Fourier transform.
+
+Exactness in single precision, against the definition in double precision, on white noise, decaying
+chords and sines of 60 dB contrast: above -70 dB of the maximum 0.003 dB at worst, above -90 dB
+0.02 dB, above -100 dB 0.06 dB, above -110 dB 0.3 dB. Below about -120 dB, which only silence
+between pure tones reaches, rounding decides the values.
 """
 
 import math
@@ -17,18 +25,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal.windows import hamming
 
+from src.audio.cqt_kernels import Half, halves, kernels
 from src.audio.decode import resample
 from src.device import select_device
 
-KERNEL_THRESHOLD = 0.01  # magnitude in the FFT of a kernel whose window sums to about 0.54
 AMPLITUDE_FLOOR = 1e-9  # added before the logarithm: -180 dB
 PEAK = 0.999  # full scale of a normalised recording
 QUIETEST_PEAK = 0.001  # a recording quieter than this is not brought to full scale
-BINS_TOGETHER = 8  # bins of one matrix product: narrow bands waste less, few products cost less
-FRAMES_AT_ONCE = {"cpu": 128}  # spectra that stay in the cache of one core
-FRAMES_AT_ONCE_ELSEWHERE = 1024
+GROUPS_PER_OCTAVE = 1.5  # fewer share more of the first product, more need less of the second
+TERMS_TOGETHER = 80  # of one sum: about as exact as an FFT in single precision
+FRAMES_AT_ONCE = {"cpu": 512}  # intermediate results that stay in the cache of one core
+FRAMES_AT_ONCE_ELSEWHERE = 8192
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,16 @@ class CQTSpec:
         return int(round(self.hop_size * self.sample_rate, 6))
 
     @property
+    def q(self) -> float:
+        """Periods in the window of a bin."""
+        return 1 / (2 ** (1 / self.octave_resolution) - 1)
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of a frame: the power of two above the window of the lowest bin."""
+        return int(2 ** math.ceil(math.log2(self.q * self.sample_rate / self.min_freq)))
+
+    @property
     def frames_per_second(self) -> float:
         """Frames per second of sound."""
         return self.sample_rate / self.hop_samples
@@ -124,60 +142,6 @@ class CQTSpec:
         )
 
 
-@lru_cache(maxsize=8)
-def kernels(spec: CQTSpec) -> np.ndarray:
-    """Kernels in the frequency domain, for the spectrum of a real signal.
-
-    Returns:
-        ``(bins, L // 2 + 1, 2)`` float64, mostly zeros: weights of the real and of the imaginary
-        part of the spectrum of ``L`` samples, ``L`` the power of two above the longest window.
-        The transform is ``sum over f of w[f, 0] Re X[f] + i w[f, 1] Im X[f]``.
-    """
-    q = 1 / (2 ** (1 / spec.octave_resolution) - 1)
-    length = 2 ** math.ceil(math.log2(q * spec.sample_rate / spec.min_freq))
-    sign = (-1.0) ** np.arange(length)  # moves the middle of the window to the middle of the frame
-    table = np.zeros((spec.bins, length // 2 + 1, 2))
-    for k in range(spec.bins):
-        frequency = spec.min_freq * 2 ** (k / spec.octave_resolution)
-        half = round(q * spec.sample_rate / frequency / 2)
-        n = 2 * half + 1
-        m = np.arange(-half, half + 1)
-        padded = np.zeros(length, complex)
-        padded[m] = hamming(n) * np.exp(2j * np.pi * q * m / n) / n
-        spectrum = np.fft.fft(padded).real  # a window symmetric about 0 has a real spectrum
-        spectrum[np.abs(spectrum) < KERNEL_THRESHOLD] = 0
-        spectrum *= sign / length
-        # Above half the sample rate, the spectrum of a real signal is that below it, conjugated.
-        below, above = spectrum[: length // 2 + 1], np.zeros(length // 2 + 1)
-        above[1:-1] = spectrum[: length // 2 : -1]
-        table[k] = np.stack([below + above, below - above], axis=-1)
-    return table
-
-
-@dataclass(frozen=True)
-class _Band:
-    """Some neighbouring bins: their slice of the spectrum and the matrix for it."""
-
-    start: int  # first frequency
-    stop: int
-    matrix: torch.Tensor  # (2 * (stop - start), 2 * bins of the band)
-
-
-def _bands(spec: CQTSpec) -> list[_Band]:
-    table = kernels(spec)
-    bands = []
-    for first in range(0, spec.bins, BINS_TOGETHER):
-        part = table[first : first + BINS_TOGETHER]  # (b, F, 2)
-        used = np.flatnonzero(np.any(part != 0, axis=(0, 2)))
-        start, stop = int(used[0]), int(used[-1]) + 1
-        matrix = np.zeros((stop - start, 2, len(part), 2), np.float32)
-        for component in (0, 1):  # real part from real part, imaginary from imaginary
-            matrix[:, component, :, component] = part[:, start:stop, component].T
-        flat = matrix.reshape(2 * (stop - start), 2 * len(part))
-        bands.append(_Band(start, stop, torch.from_numpy(flat)))
-    return bands
-
-
 class CQT:
     """Magnitudes of the constant-Q transform, on any device and for signals of any number.
 
@@ -189,10 +153,33 @@ class CQT:
     def __init__(self, spec: CQTSpec | None = None, device: str | torch.device = "cpu") -> None:
         self.spec = spec or CQTSpec()
         self.device = torch.device(device)
-        self.length = 2 * (kernels(self.spec).shape[1] - 1)
-        self._bands = [
-            _Band(band.start, band.stop, band.matrix.to(self.device)) for band in _bands(self.spec)
+        hop, bins = self.spec.hop_samples, self.spec.bins
+        together = max(1, round(self.spec.octave_resolution / GROUPS_PER_OCTAVE))
+        self._firsts = range(0, bins, together)  # lowest bin of each group
+        groups = [
+            halves(self._kernels(range(first, min(first + together, bins))), hop)
+            for first in self._firsts
         ]
+        self._hops = -(-self.spec.frame_length // hop)  # of a frame
+        even, odd = zip(*groups, strict=True)
+        self._halves = [(self._directions(part), self._weights(part)) for part in (even, odd)]
+
+    def _kernels(self, bins: range) -> np.ndarray:
+        spec = self.spec
+        frequencies = [spec.min_freq * 2 ** (k / spec.octave_resolution) for k in bins]
+        return kernels(
+            frequencies, q=spec.q, sample_rate=spec.sample_rate, length=spec.frame_length
+        )
+
+    def _directions(self, parts: tuple[Half, ...]) -> torch.Tensor:
+        """Of all groups side by side, ``(half a hop, all directions)``."""
+        return self._tensor(np.concatenate([part.directions for part in parts], axis=1))
+
+    def _weights(self, parts: tuple[Half, ...]) -> list[torch.Tensor]:
+        return [self._tensor(part.weights) for part in parts]
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.astype(np.float32)).to(self.device)
 
     @torch.inference_mode()
     def magnitudes(self, signals: torch.Tensor) -> torch.Tensor:
@@ -214,23 +201,42 @@ class CQT:
                 f"got shape {tuple(signals.shape)}"
             )
         signals = signals.to(self.device, torch.float32)
-        frames = signals.shape[1] // hop
-        beside = self.length - hop
-        left = (beside + 1) // 2
-        padded = torch.nn.functional.pad(signals, (left, max(0, beside - left)))
-        windows = padded.unfold(1, self.length, hop)[:, :frames]  # (B, T, L)
+        count, samples = signals.shape
+        frames = samples // hop
+        beyond = self._hops - 1  # hops of a frame besides its first
+        rows = frames + beyond
+        # A frame has its hop in the middle, and lies in the middle of its hops.
+        left = (self.spec.frame_length - hop + 1) // 2
+        left += (self._hops * hop - self.spec.frame_length) // 2
+        padded = torch.nn.functional.pad(signals, (left, rows * hop - left - samples))
+        sound = padded.reshape(-1, hop)  # (B * rows, hop), one signal after the other
+        # Frames that reach from one signal into the next are computed, too, and dropped.
+        result = signals.new_empty(count * rows, self.spec.bins)
         together = FRAMES_AT_ONCE.get(self.device.type, FRAMES_AT_ONCE_ELSEWHERE)
-        result = signals.new_empty(len(signals), frames, self.spec.bins)
-        for signal, out in zip(windows, result, strict=True):
-            for start in range(0, frames, together):
-                out[start : start + together] = self._transform(signal[start : start + together])
-        return result
+        last = count * rows - beyond
+        for start in range(0, last, together):
+            stop = min(start + together, last)
+            self._transform(sound[start : stop + beyond], result[start:stop])
+        return result.view(count, rows, -1)[:, :frames]
 
-    def _transform(self, windows: torch.Tensor) -> torch.Tensor:
-        """``(T, L)`` -> ``(T, bins)`` magnitudes."""
-        spectrum = torch.view_as_real(torch.fft.rfft(windows)).flatten(1)  # (T, 2 F)
-        parts = [spectrum[:, 2 * b.start : 2 * b.stop] @ b.matrix for b in self._bands]
-        return torch.cat(parts, dim=1).unflatten(1, (-1, 2)).square().sum(2).sqrt()
+    def _transform(self, sound: torch.Tensor, out: torch.Tensor) -> None:
+        """``(T + hops - 1, hop)`` -> ``(T, bins)`` magnitudes."""
+        half = (sound.shape[1] + 1) // 2
+        ahead, back = sound[:, :half], sound[:, -half:].flip(1)
+        (even_directions, even_weights), (odd_directions, odd_weights) = self._halves
+        even = _project(ahead + back, even_directions).split([len(w) for w in even_weights], dim=1)
+        odd = _project(ahead - back, odd_directions).split([len(w) for w in odd_weights], dim=1)
+        for group, first in enumerate(self._firsts):
+            # What each hop gives to each frame that it lies in: (T + hops - 1, hops * 2 bins)
+            parts = even[group] @ even_weights[group]
+            parts.addmm_(odd[group], odd_weights[group])
+            width = parts.shape[1]
+            outputs = width // self._hops
+            # Frame t is the sum over h of what hop t + h gives as the h-th of its frame.
+            shape, strides = (len(out), self._hops, outputs), (width, width + outputs, 1)
+            values = parts.as_strided(shape, strides).sum(1)
+            real, imaginary = values.chunk(2, dim=1)
+            out[:, first : first + outputs // 2] = torch.hypot(real, imaginary)
 
     def __call__(self, signals: torch.Tensor) -> torch.Tensor:
         """Decibels, 0 dB at the maximum of each signal.
@@ -242,6 +248,15 @@ class CQT:
             ``(B, N // hop, bins)`` float32 on the device; digital silence gives zeros.
         """
         return to_decibels(self.magnitudes(signals))
+
+
+def _project(sound: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """The matrix product, in sums of few terms, along which rounding errors grow less."""
+    total = sound[:, :TERMS_TOGETHER] @ directions[:TERMS_TOGETHER]
+    for first in range(TERMS_TOGETHER, sound.shape[1], TERMS_TOGETHER):
+        stop = first + TERMS_TOGETHER
+        total.addmm_(sound[:, first:stop], directions[first:stop])
+    return total
 
 
 def to_decibels(magnitudes: torch.Tensor) -> torch.Tensor:
@@ -306,7 +321,7 @@ class Audio2CQT:
 
     def __init__(self, spec: CQTSpec | None = None, device: str | torch.device = "cpu") -> None:
         self.spec = spec or CQTSpec()
-        self._cqt = CQT(self.spec, select_device(str(device)))
+        self._cqt = _cqt(self.spec, str(select_device(str(device))))
 
     def __call__(self, signal: np.ndarray, sample_rate: float) -> np.ndarray:
         """Resample, normalise the peak, transform.
