@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from src.audio.cqt import Audio2CQT, CQTSpec
+from src.audio.cqt import CQTSpec
 from src.audio.decode import load_audio
 from src.audio.sound_augment import noise_gain
 from src.data.csi_stages import (
@@ -74,7 +74,6 @@ def add_noise_copies(
     paths = noise_paths(settings.path)
     how = f"cqt with noise {_digest(repr(settings), *map(_state, paths))}"
     record = open_feature_folder(shop, spec)
-    extractor = Audio2CQT(spec, shop.device)
 
     @lru_cache(maxsize=NOISES_IN_MEMORY)
     def load(path: Path) -> np.ndarray:
@@ -96,7 +95,7 @@ def add_noise_copies(
             signal, rate = load_audio(source, sample_rate=spec.sample_rate)
             generator = generators[row["utt"]]
             mixed = with_noise(signal, rate, paths, load, settings, generator)
-            frames = write_features(mixed, rate, extractor, target, source)
+            frames = write_features(mixed, rate, shop.extractor(spec), target, source)
             record.note(target, source, how)
         return {**row, "utt": utt, "feat": target.as_posix(), "feat_len": frames}
 

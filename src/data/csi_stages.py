@@ -1,5 +1,6 @@
 """The steps from dataset.txt to CQT features, each on all recordings of a folder."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class Workshop:
     device: str = "cpu"
     progress: bool = False
     failures: dict[str, str] = field(default_factory=dict)
+    _extractors: dict[CQTSpec, Audio2CQT] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, label: str, rows: Sequence[Row], work: Callable[[Row], Any]) -> dict[int, Any]:
         """``work`` on every row; what fails is noted under the name of its recording."""
@@ -59,6 +62,13 @@ class Workshop:
         if not row.get("wav"):
             raise UserError(f"utt {row['utt']!r} names no recording; add the key wav")
         return locate(row["wav"], self.folder)
+
+    def extractor(self, spec: CQTSpec) -> Audio2CQT:
+        """The transform; made when the first recording needs it, because that takes a while."""
+        with self._lock:
+            if spec not in self._extractors:
+                self._extractors[spec] = Audio2CQT(spec, self.device)
+            return self._extractors[spec]
 
     def path(self, *parts: str) -> str:
         """A path below the folder, as it stands in the manifests."""
@@ -196,7 +206,6 @@ def extract_features(rows: Sequence[Row], spec: CQTSpec, shop: Workshop) -> list
         it was missing. Recordings that cannot be used are left out.
     """
     record = open_feature_folder(shop, spec)
-    extractor = Audio2CQT(spec, shop.device)
 
     def extract(row: Row) -> dict[str, Any]:
         if row.get("feat") and not _is_ours(row["feat"], row, shop):
@@ -212,7 +221,7 @@ def extract_features(rows: Sequence[Row], spec: CQTSpec, shop: Workshop) -> list
             frames = frames_or_none(target, spec)
         if frames is None:
             signal, rate = load_audio(source, sample_rate=spec.sample_rate)
-            frames = write_features(signal, rate, extractor, target, source)
+            frames = write_features(signal, rate, shop.extractor(spec), target, source)
             record.note(target, source, "cqt")
         return with_features(row, target.as_posix(), frames, spec)
 

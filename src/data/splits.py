@@ -116,7 +116,8 @@ def split_rows(
         for name, count in _quotas(sizes, left, share).items():
             for _ in range(count):
                 target.extend(recordings[name].pop(0))
-    split.train.extend(row for left in recordings.values() for copies in left for row in copies)
+    kept = {row["utt"] for left in recordings.values() for copies in left for row in copies}
+    split.train.extend(row for row in rows if row["utt"] in kept)
     return split
 
 
