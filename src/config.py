@@ -6,8 +6,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from src.errors import UserError
+from src.extract_hparams import ExtractHparams, load_extract_hparams
 from src.files import read_json
-from src.hparams import ExtractHparams, Hparams, load_extract_hparams, load_hparams
+from src.hparams import Hparams, load_hparams
 
 __all__ = [
     "ExtractHparams",

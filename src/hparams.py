@@ -1,4 +1,4 @@
-"""CoverHunter's hparams.yaml, read and checked: training (or a model's) and feature extraction.
+"""CoverHunter's hparams.yaml, read and checked: what a model is and how it is trained.
 
 Every field says in its description what it takes; messages are made of that.
 """
@@ -14,12 +14,9 @@ from src.errors import UserError
 from src.yaml_file import BLOCKS_OF_ANY_NAME, read_yaml, validated
 
 HPARAMS_FILE = Path("config") / "hparams.yaml"
-EXTRACT_FILE = "hparams.yaml"
-NEWER_CQT_KEYS = ("fmin", "n_bins", "bins_per_octave", "hop_size")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Speed = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]  # 2 stays 2 in names of copies
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -27,11 +24,11 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 
 
-class _Block(BaseModel):
+class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
-class CQTBlock(_Block):
+class CQTBlock(Block):
     """``cqt:``, the features a model takes."""
 
     hop_size: Positive = Field(0.04, description="seconds between frames, such as 0.04")
@@ -59,7 +56,7 @@ class CQTBlock(_Block):
         return CQTSpec(**self.model_dump())
 
 
-class EncoderBlock(_Block):
+class EncoderBlock(Block):
     """``encoder:``, the conformer."""
 
     output_dims: Count = Field(128, description="the width of the encoder, such as 128")
@@ -67,7 +64,7 @@ class EncoderBlock(_Block):
     num_blocks: Count = Field(6, description="a number of blocks, such as 6")
 
 
-class FocalBlock(_Block):
+class FocalBlock(Block):
     """``ce:`` or ``foc:``, the focal loss on the classes."""
 
     output_dims: Count | Literal["auto"] | None = Field(
@@ -78,27 +75,27 @@ class FocalBlock(_Block):
     alpha: list[Weight] | None = Field(None, description="a list with a weight for each class")
 
 
-class TripletBlock(_Block):
+class TripletBlock(Block):
     """``triplet:``, the triplet loss with hardest examples."""
 
     margin: Weight = Field(0.3, description="a distance, such as 0.3")
     weight: Weight = Field(0.1, description="a weight; the loss counts above 0.01")
 
 
-class CenterBlock(_Block):
+class CenterBlock(Block):
     """``center:``, the centre loss."""
 
     weight: Weight = Field(0.0, description="a weight; 0 switches the loss off")
 
 
-class ContrastiveBlock(_Block):
+class ContrastiveBlock(Block):
     """``contrastive:``, the supervised contrastive loss on cosines; not in the paper."""
 
     temperature: Positive = Field(0.1, description="a temperature, such as 0.1")
     weight: Weight = Field(0.0, description="a weight; 0 switches the loss off")
 
 
-class RandomErase(_Block):
+class RandomErase(Block):
     """Erased regions: see :class:`src.data.spec_augment.SpecAugment`."""
 
     prob: Share = Field(0.5, description="a probability between 0 and 1")
@@ -111,7 +108,7 @@ class RandomErase(_Block):
     )
 
 
-class RollPitch(_Block):
+class RollPitch(Block):
     """Transposed chunks: see :class:`src.data.spec_augment.SpecAugment`."""
 
     prob: Share = Field(0.5, description="a probability between 0 and 1")
@@ -119,7 +116,7 @@ class RollPitch(_Block):
     method: Literal["octave", "uniform"] = Field("octave", description="octave or uniform")
 
 
-class SpecAugmentation(_Block):
+class SpecAugmentation(Block):
     """``spec_augmentation:``; a part that is left out is not done."""
 
     random_erase: RandomErase | None = Field(
@@ -130,7 +127,7 @@ class SpecAugmentation(_Block):
     )
 
 
-class TestSet(_Block):
+class TestSet(Block):
     """A set that is evaluated while training goes on, under a name of its own."""
 
     __test__ = False  # not a class of tests
@@ -141,7 +138,7 @@ class TestSet(_Block):
     every_n_epoch_to_dev: Count = Field(1, description="a number of epochs, such as 1")
 
 
-class Hparams(_Block):
+class Hparams(Block):
     """What a model is and how it is trained. Paths are relative to the current directory."""
 
     # The model
@@ -272,93 +269,6 @@ class Hparams(_Block):
         return values | sets
 
 
-class NoiseBlock(_Block):
-    """``add_noise:``, copies of the recordings with noise mixed in."""
-
-    noise_path: Text = Field(description="the path of a list of recordings of noise")
-    prob: Share = Field(0.75, description="a probability between 0 and 1")
-    sr: Count = Field(16000, description="a sample rate in Hz, such as 16000")
-    chunk: Positive = Field(3, description="a number of seconds, such as 3")
-    name: Text = Field("cqt_with_noise", description="a name; it has no effect")
-    volume: list[Weight] = Field(
-        [0.3, 1.0],
-        min_length=2,
-        max_length=2,
-        description="a range of the noise's peak as a share of the recording's, such as [0.3, 1.0]",
-    )
-    snr_db: list[float] | None = Field(
-        None,
-        min_length=2,
-        max_length=2,
-        description="a range of signal-to-noise ratios in dB, such as [5, 20]",
-    )
-
-    @model_validator(mode="after")
-    def _ranges(self) -> "NoiseBlock":
-        if any(low > high for low, high in filter(None, (self.volume, self.snr_db))):
-            raise ValueError("the ranges volume and snr_db begin with the lower number")
-        return self
-
-
-class ExtractHparams(_Block):
-    """How features are extracted from a folder with dataset.txt.
-
-    The four shares of the split are None where they are left out; without any of them there is no
-    split. The newer line's ``fmin``, ``n_bins`` and ``bins_per_octave`` may stand alone or in a
-    block ``cqt``.
-    """
-
-    aug_speed_mode: list[Speed] = Field(
-        [1.0], min_length=1, description="a list of ratios, such as [0.8, 0.9, 1.0, 1.1, 1.2]"
-    )
-    add_noise: NoiseBlock | None = Field(None, description="a block with prob and noise_path")
-    train_sample_data_split: Share | None = Field(
-        None,
-        description="a share between 0 and 1",
-        validation_alias=AliasChoices("train-sample_data_split", "val_data_split"),
-    )
-    train_sample_unseen: Share | None = Field(
-        None,
-        description="a share between 0 and 1",
-        validation_alias=AliasChoices("train-sample_unseen", "val_unseen"),
-    )
-    test_data_split: Share | None = Field(None, description="a share between 0 and 1")
-    test_data_unseen: Share | None = Field(None, description="a share between 0 and 1")
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="a whole number from 0, such as 1")
-    cqt: CQTBlock = Field(CQTBlock(), description="a block such as {hop_size: 0.04}")
-    device: Device = Field("auto", description=DEVICES)
-    num_workers: Annotated[int, Field(ge=0)] = Field(0, description="a number of processes")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "ExtractHparams":
-        try:
-            self.cqt.spec  # noqa: B018 - asked for its error
-        except ValueError as error:
-            raise ValueError(f"these settings describe no CQT: {error}") from error
-        for one, other in (
-            ("train_sample_data_split", "test_data_split"),
-            ("train_sample_unseen", "test_data_unseen"),
-        ):
-            total = (getattr(self, one) or 0) + (getattr(self, other) or 0)
-            if total > 1:
-                raise ValueError(
-                    f"{one.replace('train_', 'train-')} and {other} add up to {total:g}; "
-                    "together they are at most 1"
-                )
-        return self
-
-    @property
-    def splits(self) -> bool:
-        """Whether the recordings are divided into training, validation and test lists."""
-        shares = ("train_sample_data_split", "train_sample_unseen", "test_data_split")
-        return any(getattr(self, name) is not None for name in (*shares, "test_data_unseen"))
-
-    @property
-    def feature_spec(self) -> CQTSpec:
-        """The CQT to compute."""
-        return self.cqt.spec
-
-
 def load_hparams(model_dir: str | os.PathLike, *, strict: bool = True) -> Hparams:
     """Read ``<model_dir>/config/hparams.yaml``.
 
@@ -398,18 +308,3 @@ def load_hparams(model_dir: str | os.PathLike, *, strict: bool = True) -> Hparam
             "ref_path under a name of its own"
         )
     return validated(Hparams, {**values, BLOCKS_OF_ANY_NAME: tests}, path, strict=strict)
-
-
-def load_extract_hparams(data_dir: str | os.PathLike) -> ExtractHparams:
-    """Read ``<data_dir>/hparams.yaml``, the settings of a feature extraction.
-
-    Raises:
-        UserError: see :func:`load_hparams`.
-    """
-    path = Path(data_dir) / EXTRACT_FILE
-    values = read_yaml(path)
-    alone = {key: values.pop(key) for key in NEWER_CQT_KEYS if key in values}
-    if alone:
-        block = values.get("cqt", {})
-        values["cqt"] = {**block, **alone} if isinstance(block, dict) else block
-    return validated(ExtractHparams, values, path)

@@ -3,7 +3,7 @@
 from src.data.csi_noise import NoiseSettings
 from src.data.csi_pipeline import ExtractSettings
 from src.data.splits import SplitShares
-from src.hparams import ExtractHparams
+from src.extract_hparams import ExtractHparams
 
 
 def extract_settings(hparams: ExtractHparams) -> ExtractSettings:
