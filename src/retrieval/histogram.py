@@ -8,7 +8,7 @@ import numpy as np
 
 from src.data.manifest import read_manifest
 from src.errors import UserError
-from src.retrieval.plots import _axes, _save
+from src.retrieval.plots import new_axes, save_figure
 from src.retrieval.references import HEADER, References
 
 MOST_ROWS = 4000  # references drawn for a histogram, where there are more
@@ -138,7 +138,7 @@ def separation_of(
 
 def plot_histogram(result: Separation, path: str | os.PathLike, *, title: str = "") -> None:
     """Write a PNG: distances of pairs of one work and of different works."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     low = min(result.same[0], result.different[0])
     high = max(result.same[-1], result.different[-1])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
@@ -161,7 +161,7 @@ def plot_histogram(result: Separation, path: str | os.PathLike, *, title: str = 
         f"at {result.threshold:.3f}",
     )
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _songs(path: str | os.PathLike) -> np.ndarray:

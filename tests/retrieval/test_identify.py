@@ -48,7 +48,7 @@ def test_known_works_are_found_and_unknown_ones_are_not(world, tmp_path):
         assert [work.work for work in answer.matches] == [f"work {i:02d}"]
         (first, *_) = answer.works
         assert first.p_value < 0.01
-        assert [version.name for version in first.versions][0] in (f"w{i:02d}v0", f"w{i:02d}v1")
+        assert first.versions[0].name in (f"w{i:02d}v0", f"w{i:02d}v1")
         assert len(first.versions) == 2
         assert [work.rank for work in answer.works] == [1, 2, 3]
     verdicts = [answer.verdict for answer in answers[8:]]

@@ -153,7 +153,7 @@ def test_another_model_other_features_or_windows_are_refused(embedder, tmp_path,
     with pytest.raises(UserError, match="other weights than"):
         build(manifest, tmp_path / "r", Recording2Windows(tmp_path / "model", device="cpu"))
     write_spec(tmp_path / "data" / "cqt_feat", CQTSpec(min_freq=55.0))
-    with pytest.raises(UserError, match="none of the 4 recordings can be used.*CQT"):
+    with pytest.raises(UserError, match=r"none of the 4 recordings can be used.*CQT"):
         build(manifest, tmp_path / "r2", embedder)
 
 

@@ -1,0 +1,148 @@
+"""make_embeds, identify, compare, compute_centroids and plot_histogram as they are typed."""
+
+import json
+import sys
+
+import pytest
+
+from src.errors import run_front
+from src.retrieval.reference_builder import LOCK
+from tests.retrieval.collection import model_dir, save_recording, stand_in, write_collection
+from tools import compare, compute_centroids, identify, make_embeds, plot_histogram
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run a front with arguments; returns the exit code."""
+
+    def run(front, *arguments) -> int:
+        monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run_front(front.main)
+        return caught.value.code
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Model directory, full.txt and the references made of them by the tool."""
+    root = tmp_path_factory.mktemp("fronts")
+    manifest = write_collection(root / "data", range(12))
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in(patch)
+        model = model_dir(root / "model")
+        arguments = ["tool", str(model), str(manifest), str(root / "refs"), "--device", "cpu"]
+        patch.setattr(sys, "argv", arguments)
+        make_embeds.main()
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch):
+    stand_in(monkeypatch)
+
+
+def test_make_embeds_says_what_it_did(world, tmp_path, call, capsys):
+    manifest = write_collection(tmp_path / "data", range(2))
+    (tmp_path / "data" / "cqt_feat" / "w01v1.cqt.npy").write_bytes(b"broken")
+    arguments = (world / "model", manifest, tmp_path / "refs", "--device", "cpu")
+    assert call(make_embeds, *arguments) == 0
+    out = capsys.readouterr().out
+    assert "3 recordings of 2 works" in out
+    assert "3 added, 0 changed, 0 with another work, 0 unchanged, 1 left out" in out
+    assert "w01v1.cqt.npy is damaged" in out
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(lines[:2]))
+    assert call(make_embeds, *arguments) == 0
+    assert "no longer among the recordings, but kept: w01v0" in capsys.readouterr().out
+    assert call(make_embeds, *arguments, "--prune") == 0
+    assert "removed: w01v0" in capsys.readouterr().out
+
+
+def test_identify_prints_writes_and_skips(world, tmp_path, call, capsys):
+    known = save_recording(tmp_path / "known.npy", 4, start_s=7, seed=6)
+    unknown = save_recording(tmp_path / "unknown.npy", 50)
+    arguments = (world / "refs", known, tmp_path / "gone.wav", unknown, "--device", "cpu")
+    assert call(identify, *arguments, "--top", 2) == 0
+    out, err = capsys.readouterr()
+    assert "work 04 (p " in out
+    assert "nothing here matches" in out
+    assert "gone.wav does not exist" in err
+    assert "1 of 3 queries left out" in err
+    path = tmp_path / "out" / "answers.json"
+    assert call(identify, *arguments, "--format", "json", "--out", path) == 0
+    first, second = json.loads(path.read_text())
+    assert (first["verdict"], second["verdict"]) == ("match", "nothing here matches")
+    assert capsys.readouterr().out == ""
+    # Nothing among the queries matches: an answer, not an error.
+    assert call(identify, world / "refs", unknown, "--device", "cpu") == 0
+    assert call(identify, world / "refs", tmp_path / "gone.wav", "--device", "cpu") == 2
+    assert "none of the queries can be used" in capsys.readouterr().err
+
+
+def test_a_folder_or_a_manifest_of_queries(world, call, capsys):
+    assert call(identify, world / "refs", world / "data" / "full.txt", "--format", "csv",
+                "--top", 1, "--device", "cpu") == 0  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 24 * 2
+    assert all(line.split(",")[7] == "yes" for line in lines[1:])
+
+
+def test_another_model_is_refused(world, tmp_path, call, capsys, monkeypatch):
+    query = save_recording(tmp_path / "q.npy", 1)
+    stand_in(monkeypatch, scale=3.0)
+    assert call(identify, world / "refs", query, "--device", "cpu") == 2
+    assert "was made with other weights" in capsys.readouterr().err
+    content = (world / "refs" / "references.json").read_text()
+    moved = content.replace(str(world / "model"), str(tmp_path / "away"))
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs" / "references.json").write_text(moved)
+    assert call(identify, tmp_path / "refs", query, "--device", "cpu") == 2
+    assert "name it with --model" in capsys.readouterr().err
+
+
+def test_compare_with_and_without_confidence(world, tmp_path, call, capsys):
+    a = save_recording(tmp_path / "a.npy", 40, seed=1)
+    b = save_recording(tmp_path / "b.npy", 40, start_s=4, seed=2)
+    arguments = (world / "model", a, b, "--device", "cpu")
+    assert call(compare, *arguments) == 0
+    assert "confidence unknown" in capsys.readouterr().out
+    assert call(compare, *arguments, "--refs", world / "refs", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "match"
+    assert call(make_embeds, world / "model", world / "data" / "full.txt", world / "refs",
+                "--calibrate-model", "--device", "cpu") == 0  # fmt: skip
+    assert "calibration.json" in capsys.readouterr().out
+    assert call(compare, *arguments) == 0
+    assert "versions of one work: two recordings" in capsys.readouterr().out
+    (world / "model" / "calibration.json").unlink()
+
+
+def test_centroids_and_histogram(world, tmp_path, call, capsys):
+    assert call(compute_centroids, world / "refs", tmp_path / "c.npz") == 0
+    assert "12 works from 24 recordings" in capsys.readouterr().out
+    assert call(plot_histogram, world / "refs", tmp_path / "h.png") == 0
+    assert "equal error rate: 0.0 %" in capsys.readouterr().out
+    assert (tmp_path / "h.png").is_file()
+    assert (tmp_path / "c.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [(("--top", "0"), "--top"), (("--threshold", "0"), "--threshold"),
+     (("--device", "nowhere"), "unknown device")],
+)  # fmt: skip
+def test_bad_flags_are_one_sentence(world, call, capsys, extra, words):
+    assert call(identify, world / "refs", "q.wav", *extra) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_in_use(world, call, capsys):
+    from filelock import FileLock
+
+    with FileLock(world / "refs" / LOCK):
+        assert call(make_embeds, world / "model", world / "data" / "full.txt", world / "refs",
+                    "--device", "cpu") == 2  # fmt: skip
+    assert "another program is writing" in capsys.readouterr().err
