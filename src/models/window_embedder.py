@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from src.data.windows import cut_windows
+from src.audio.cqt import mean_frames
+from src.data.windows import window_starts
 from src.device import autocast
 
 SILENCE_DB = -100.0  # what fills a window beyond the end of the recording, as in training
@@ -97,15 +98,13 @@ class Feature2Embeddings:
 
     def starts(self, frames: int) -> list[int]:
         """First frame of each window of a recording of so many frames."""
-        row = {"utt": "", "dur_s": frames / self.frames_per_second}
-        windows = cut_windows(
-            row,
+        starts_s = window_starts(
+            frames / self.frames_per_second,
             chunk_s=self.chunk_s,
             hop_s=self.hop_s,
             keep_tail=self.keep_tail,
-            frames_per_second=self.frames_per_second,
         )
-        return [window["start"] for window in windows]
+        return [int(self.frames_per_second * start_s) for start_s in starts_s]
 
     @torch.inference_mode()
     def embed_windows(
@@ -161,7 +160,7 @@ class Feature2Embeddings:
                 window = np.pad(window, ((0, missing), (0, 0)), constant_values=SILENCE_DB)
             if not np.isfinite(window).all():
                 raise ValueError("the features hold NaN or infinity")
-            windows.append(_mean_frames(window, self.mean_size))
+            windows.append(mean_frames(window, self.mean_size))
         return windows
 
     def _embed(self, windows: list[np.ndarray]) -> list[np.ndarray]:
@@ -182,11 +181,3 @@ def _take(ready: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     embeddings = np.stack(ready[:size])
     del ready[:size]
     return embeddings
-
-
-def _mean_frames(window: np.ndarray, size: int) -> np.ndarray:
-    """Mean over ``size`` consecutive frames; a remainder is dropped."""
-    if size == 1:
-        return window
-    frames = len(window) // size
-    return window[: frames * size].reshape(frames, size, -1).mean(axis=1)

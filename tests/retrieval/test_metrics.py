@@ -205,3 +205,37 @@ def test_k_must_be_positive(k):
     ranking = rank_similarities(torch.zeros(1, 2), relevance_from_matrix(np.array([[1, 0]])))
     with pytest.raises(UserError, match="at least 1"):
         summarise(ranking, k=k)
+
+
+def test_a_mask_says_which_pairs_are_excluded():
+    """With a mask, a distance below zero by rounding is a candidate like any other."""
+    distances = np.array([[-1e-4, 0.5, 0.2], [0.5, 0.0, 0.1]])
+    mask = np.array([[False, False, True], [False, True, False]])
+    found = calc_map(distances, [0, 1], [0, 1, 1], excluded=mask)
+    assert found == {"mean_ap": 1, "top10": 0.1, "rank1": 1, "hit_rate": 1}
+    without = calc_map(distances, [0, 1], [0, 1, 1])
+    assert without["rank1"] == 0.5  # the first query lost its only version
+    with pytest.raises(UserError, match=r"\(1, 3\)"):
+        calc_map(distances, [0, 1], [0, 1, 1], excluded=mask[:1])
+
+
+def test_intervals_of_both_systems_are_of_the_same_draws():
+    from src.retrieval.confidence import bootstrap_intervals, bootstrap_map_intervals
+    from src.retrieval.metrics import rank_distances
+
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(30), 3)
+    distances = generator.random((90, 90)) + 0.5 * (labels[:, None] != labels)
+    ranking = rank_distances(distances, labels, labels, excluded=np.eye(90, dtype=bool))
+    ours = bootstrap_map_intervals(
+        ranking, labels, generator=np.random.default_rng(1), resamples=300
+    )
+    theirs = bootstrap_intervals(ranking, labels, generator=np.random.default_rng(1), resamples=300)
+    # Every query has a version, and all within topk: the definitions agree.
+    assert ours["mean_ap"] == pytest.approx(theirs["mAP"])
+    assert ours["rank1"] == pytest.approx(theirs["MR"])
+    figures = calc_map(np.where(np.eye(90, dtype=bool), -1, distances), labels, labels)
+    for name, (low, high) in ours.items():
+        assert low <= figures[name] <= high
+    alone = bootstrap_map_intervals(ranking, [0] * 90, generator=np.random.default_rng(1))
+    assert set(alone.values()) == {None}
