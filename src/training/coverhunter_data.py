@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from src.audio.cqt import CQTSpec
 from src.config import Hparams
 from src.data.aligned import Alignment
@@ -114,10 +117,19 @@ class Batches:
         rows: the recordings.
         team: this process and how many there are; each takes its share of the batches.
         debug: a few batches an epoch only.
+        targets: what a teacher says of each recording of ``train_path``, by its ``utt``.
     """
 
-    def __init__(self, hp: Hparams, rows: TrainingRows, team: Team, *, debug: bool = False) -> None:
-        self.hp, self.rows, self.team = hp, rows, team
+    def __init__(
+        self,
+        hp: Hparams,
+        rows: TrainingRows,
+        team: Team,
+        *,
+        debug: bool = False,
+        targets: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.hp, self.rows, self.team, self.targets = hp, rows, team, targets
         # A plain file is mapped and read in part, an archive must be unpacked as a whole.
         archives = any(row["feat"].endswith(".npz") for row in rows.train)
         self.store = FeatureStore(
@@ -126,12 +138,13 @@ class Batches:
         self.alignment = _alignment(hp)
         augmentation = hp.spec_augmentation
         self.augment = SpecAugment(augmentation.model_dump()) if augmentation else None
+        limits = [hp.steps_per_epoch, DEBUG_STEPS if debug else None]
+        self.limit = min((limit for limit in limits if limit), default=None)
         self.loaders = [
             self._train_loader(number, frames) for number, frames in enumerate(hp.chunk_frame)
         ]
-        limits = [hp.steps_per_epoch, DEBUG_STEPS if debug else None]
         available = len(self.loaders) * min(len(loader) for loader in self.loaders)
-        self.count = min([available, *(limit for limit in limits if limit)])
+        self.count = min(available, self.limit or available)
         """Training batches in an epoch."""
         self.validation = {
             name: self._validation(name, part, debug=debug)
@@ -142,8 +155,11 @@ class Batches:
     def train(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; the same number gives the same batches."""
         batches = multi_length_batches(self.loaders, self.hp.seed, epoch)
-        for _, chunks, labels in itertools.islice(batches, self.count):
-            yield chunks, labels
+        for names, chunks, labels in itertools.islice(batches, self.count):
+            if self.targets is None:
+                yield chunks, labels
+            else:
+                yield chunks, labels, torch.stack([self.targets[name] for name in names])
 
     def _train_loader(self, number: int, chunk_frame: int) -> ChunkLoader:
         hp = self.hp
@@ -157,6 +173,8 @@ class Batches:
             augment=self.augment,
             alignment=self.alignment,
             num_workers=hp.num_workers,
+            # What a shorter epoch leaves is the beginning of the next.
+            max_batches=None if self.limit is None else -(-self.limit // len(hp.chunk_frame)),
             **self._shared(),
         )
 
