@@ -5,13 +5,14 @@ Liu et al., "CoverHunter: Cover song identification with refined attention and a
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from src.losses import CenterLoss, FocalLoss, HardTripletLoss, SupConLoss
+from src.losses import CenterLoss, FocalLoss, HardTripletLoss, SupConLoss, imitation_loss
 from src.models.conformer import HEADS, ConformerEncoder, norm_frames
 from src.models.pooling import AttentiveStatisticsPooling
 from src.models.subsampling import SHORTEST
@@ -32,7 +33,8 @@ class CoverHunter(nn.Module):
             ``attention_dim``: the width of the feed-forward layers), ``ce`` or ``foc``
             (``output_dims``: number of works, ``weight``, ``gamma``, ``alpha``: a list of class
             weights), ``triplet`` (``margin``, ``weight``), ``center`` (``weight``) and, not in the
-            paper, ``contrastive`` (``temperature``, ``weight``); anything else is ignored.
+            paper, ``contrastive`` (``temperature``, ``weight``) and ``teacher`` (``weight``);
+            anything else is ignored.
 
     Attributes:
         hparams: a copy of the configuration.
@@ -59,8 +61,8 @@ class CoverHunter(nn.Module):
         if focal is None:
             raise ValueError("the configuration has no block ce (or foc) with output_dims")
         classes = _size(focal, "output_dims", "ce")
-        triplet, center, contrastive = (
-            hp.get(name) or {} for name in ("triplet", "center", "contrastive")
+        triplet, center, contrastive, teacher = (
+            hp.get(name) or {} for name in ("triplet", "center", "contrastive", "teacher")
         )
 
         self._global_cmvn = nn.BatchNorm1d(self.input_dim)
@@ -80,15 +82,16 @@ class CoverHunter(nn.Module):
         alpha = focal.get("alpha")
         if alpha is not None and len(alpha) != classes:
             raise ValueError(f"ce.alpha has {len(alpha)} weights for {classes} classes")
-        self._ce_loss = FocalLoss(focal.get("gamma", 2), alpha)
-        self._triplet_loss = HardTripletLoss(triplet.get("margin", 0.3))
+        self._ce_loss = FocalLoss(_number(focal, "gamma", "ce", 2), alpha)
+        self._triplet_loss = HardTripletLoss(_number(triplet, "margin", "triplet", 0.3))
         self._center_loss = CenterLoss(classes, self.embed_dim)
         self._contrastive_loss = SupConLoss(contrastive.get("temperature", 0.1))
         self._weights = {
-            "ce_loss": focal.get("weight", 1.0),
-            "tri_loss": triplet.get("weight", 0.0),
-            "cen_loss": center.get("weight", 0.0),
+            "ce_loss": _number(focal, "weight", "ce", 1.0),
+            "tri_loss": _number(triplet, "weight", "triplet", 0.0),
+            "cen_loss": _number(center, "weight", "center", 0.0),
             "con_loss": contrastive.get("weight", 0.0),
+            "tea_loss": teacher.get("weight", 0.0),
         }
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,16 +121,19 @@ class CoverHunter(nn.Module):
         embeddings = self(x)
         return embeddings, self._ce_layer(embeddings)
 
-    def compute_loss(self, x: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(
+        self, x: Tensor, labels: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the losses, and each loss by itself.
 
         Args:
             x: see :meth:`forward`.
             labels: class numbers ``(B,)``.
+            targets: ``(B, embed_dim)``, what a teacher says; None: no teacher.
 
         Returns:
-            The total, and the unweighted ``ce_loss``, ``tri_loss``, ``cen_loss`` and ``con_loss``;
-            a loss that the configuration switches off is absent.
+            The total, and the unweighted ``ce_loss``, ``tri_loss``, ``cen_loss``, ``con_loss`` and
+            ``tea_loss``; a loss that the configuration switches off is absent.
 
         Raises:
             ValueError: another shape, a label out of range, or one item in training mode.
@@ -135,6 +141,11 @@ class CoverHunter(nn.Module):
         classes = self._ce_layer.out_features
         if labels.numel() != len(x):
             raise ValueError(f"{len(x)} chunks need {len(x)} labels, not {labels.numel()}")
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ValueError(
+                f"labels must be class numbers below {classes} (ce.output_dims), not "
+                f"{int(labels.min())}..{int(labels.max())}"
+            )
         if self.training and len(x) < 2:
             raise ValueError("training needs at least two chunks in a batch")
         embeddings = self(x)
@@ -149,8 +160,10 @@ class CoverHunter(nn.Module):
                 parts["cen_loss"] = self._center_loss(embeddings, labels)
             if self._weights["con_loss"] > 0:
                 parts["con_loss"] = self._contrastive_loss(embeddings, labels)
+            if targets is not None and self._weights["tea_loss"] > 0:
+                parts["tea_loss"] = imitation_loss(embeddings, targets)
         if not parts:
-            raise ValueError(f"the weights of all losses are 0 (of {classes} classes)")
+            raise ValueError("the weights of all losses are 0: there is nothing to train")
         total = sum(self._weights[name] * part for name, part in parts.items())
         return total, parts
 
@@ -183,4 +196,11 @@ def _size(hp: Mapping[str, Any], name: str, block: str = "") -> int:
         raise ValueError(f"{shown} is missing in the configuration")
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{shown} must be a positive integer, not {value!r}")
+    return value
+
+
+def _number(block: Mapping[str, Any], name: str, title: str, default: float) -> float:
+    value = block.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{title}.{name} must be a number of at least 0, not {value!r}")
     return value

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 KERNEL, STRIDE = 3, 2
 SHORTEST = 7  # frames or bins that leave one output
-# Bytes between the two convolutions that are worked on together. Beyond 32 MB the C library
-# fetches fresh pages from the system for every buffer, which costs more than the arithmetic.
-BYTES_AT_ONCE = 24_000_000
+# Bytes between the two convolutions that are worked on together. For large buffers the C library
+# fetches fresh pages from the system every time, which costs more than the arithmetic.
+BYTES_AT_ONCE = 12_000_000
 
 
 def subsampled(length: int) -> int:
