@@ -45,6 +45,7 @@ FEWEST_RECORDINGS = 20
 FEWEST_PAIR_WORKS = 3
 MOST_QUERIES = 2000
 MOST_COHORT = 1000
+BLOCK_QUERIES = 256
 MOST_PAIRS = 20_000
 KEPT_PAIRS = 2000
 TAIL_SHARE = 0.1
@@ -203,12 +204,19 @@ def calibrate_table(
         pairs = distances[codes[:, None] != codes[None, :]]
         return Calibration(PAIRS, n, empty, pairs=PairDistribution(np.sort(pairs), works))
     queries = np.sort(generator.permutation(n)[:MOST_QUERIES])
-    logs = logarithm(table.nearest_to(table.select(queries)))  # (Q, R)
-    logs[codes[queries][:, None] == codes[None, :]] = np.nan
-    median, spread = own_terms(logs[:, cohort])
-    best = (median - np.nanmin(logs, axis=1)) / spread
-    # Pairs are scored in the terms of both, so both have to be among the queries.
-    between = logs[:, queries]
+    medians, spreads, nearest, among = [], [], [], []
+    for start in range(0, len(queries), BLOCK_QUERIES):
+        block = queries[start : start + BLOCK_QUERIES]
+        logs = logarithm(table.nearest_to(table.select(block)))  # (B, R)
+        logs[codes[block][:, None] == codes[None, :]] = np.nan
+        for values, of_block in zip((medians, spreads), own_terms(logs[:, cohort]), strict=True):
+            values.append(of_block)
+        nearest.append(np.nanmin(logs, axis=1))
+        # Pairs are scored in the terms of both, so both have to be among the queries.
+        among.append(logs[:, queries])
+    median, spread = np.concatenate(medians), np.concatenate(spreads)
+    best = (median - np.concatenate(nearest)) / spread
+    between = np.concatenate(among)  # (Q, Q)
     scores = ((median[:, None] - between) / spread[:, None]
               + (median[None, :] - between) / spread[None, :]) / 2  # fmt: skip
     upper = np.triu_indices(len(queries), 1)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from src.data.manifest import read_manifest
 from src.data.recordings import FILE_KEYS, MANIFEST, Recording, find_recordings, locate
 from src.errors import UserError
-from src.retrieval.calibration import calibrate, write_calibration
+from src.retrieval.calibration import calibrate, read_calibration, write_calibration
 from src.retrieval.recording_windows import LoadedRecording, Recording2Windows, RecordingWindows
 from src.retrieval.references import HEADER, ReferenceRow, References, write_block
 from src.retrieval.search import EXACT, WindowIndex, kind_for
@@ -283,7 +283,8 @@ class _Writer:
             index = WindowIndex.build(references.table.rows, references.distance, kind=kind)
             references = replace(references, index=index.save(references.folder / INDEX_FILE))
         references.save()
-        write_calibration(calibrate(references), references)
+        if read_calibration(references) is None:
+            write_calibration(calibrate(references), references)
         in_force = {row.block for row in references.rows}
         for path in references.folder.glob("block_[0-9]*.npz"):
             if path.name not in in_force:
