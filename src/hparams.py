@@ -95,6 +95,13 @@ class ContrastiveBlock(Block):
     weight: Weight = Field(0.0, description="a weight; 0 switches the loss off")
 
 
+class TeacherBlock(Block):
+    """``teacher:``, a Re-MOVE model whose embeddings are imitated; not in the paper."""
+
+    path: Text = Field(description="the path of Re-MOVE weights, such as models/model_move.pt")
+    weight: Weight = Field(1.0, description="a weight; 0 switches the teacher off")
+
+
 class RandomErase(Block):
     """Erased regions: see :class:`src.data.spec_augment.SpecAugment`."""
 
@@ -152,6 +159,7 @@ class Hparams(Block):
     contrastive: ContrastiveBlock = Field(
         ContrastiveBlock(), description="a block with temperature and weight"
     )
+    teacher: TeacherBlock | None = Field(None, description="a block with path and weight")
     pool_type: str | None = Field(None, description="text; it has no effect")
 
     # What it hears

@@ -5,6 +5,7 @@ from src.losses.contrastive import SupConLoss
 from src.losses.distillation import kd_cluster_loss, kd_distance_loss
 from src.losses.focal import FocalLoss
 from src.losses.group import group_loss
+from src.losses.imitation import imitation_loss
 from src.losses.proxy import normalized_softmax_loss, proxy_nca_loss
 from src.losses.triplet import HardTripletLoss, triplet_loss
 
@@ -14,6 +15,7 @@ __all__ = [
     "HardTripletLoss",
     "SupConLoss",
     "group_loss",
+    "imitation_loss",
     "kd_cluster_loss",
     "kd_distance_loss",
     "normalized_softmax_loss",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from src.config import Hparams, load_hparams
 from src.device import has_fast_low_precision
@@ -21,10 +21,12 @@ from src.training.coverhunter_state import load_pair, training_file
 from src.training.distributed import Team, join_team
 from src.training.state import lock_run
 from src.training.state_dicts import fill
+from src.training.teacher import teacher_targets
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_RUN = "run"
+TEACHER_FILE = "teacher.state.pt"
 # What depends on the number of classes, which another model's need not be.
 CLASS_KEYS = ("_ce_layer.weight", "_center_loss.centers")
 
@@ -125,8 +127,9 @@ def _make_loop(
     training: dict[str, Any] | None,
 ) -> Loop:
     """The loop, set to where the state ``training`` left off."""
-    batches = Batches(hp, rows, team, debug=options.debug)
     plan = make_plan(hp, team, options, training or {})
+    targets = _targets(team, model_dir, hp, rows, options, amp=plan.amp)
+    batches = Batches(hp, rows, team, debug=options.debug, targets=targets)
     sources = Sources(
         train=batches.train,
         count=batches.count,
@@ -212,6 +215,38 @@ def make_plan(hp: Hparams, team: Team, options: RunOptions, training: Mapping[st
         # Continued after an interruption, the run has had its evaluation.
         first_eval=options.first_eval and training.get("first_eval") != options.runid,
     )
+
+
+def _targets(
+    team: Team,
+    model_dir: Path,
+    hp: Hparams,
+    rows: TrainingRows,
+    options: RunOptions,
+    *,
+    amp: bool,
+) -> dict[str, Tensor] | None:
+    """What the teacher says, if there is one; the first process asks it, the others wait."""
+    if hp.teacher is None or hp.teacher.weight == 0 or options.only_eval:
+        return None
+
+    def ask() -> dict[str, Tensor]:
+        assert hp.teacher is not None
+        return teacher_targets(
+            rows.train,
+            Path(hp.teacher.path),
+            size=hp.embed_dim,
+            device=team.device,
+            cache=model_dir / TEACHER_FILE,
+            amp=amp,
+        )
+
+    if team.leads:
+        targets = ask()
+        team.wait()
+        return targets
+    team.wait()
+    return ask()
 
 
 def check_tests(hp: Hparams) -> None:

@@ -29,7 +29,8 @@ CLIP_NORM = 1.0
 LOG_EVERY = 10  # optimizer steps
 STOPPING_SET, STOPPING_LOSS = "dev", "ce_loss"
 
-Batch = tuple[Tensor, Tensor]  # chunks (B, T, bins) in dB, class numbers (B,)
+# Chunks (B, T, bins) in dB, class numbers (B,), and with a teacher its targets (B, embed_dim).
+Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -287,9 +288,9 @@ class Loop:
         self.model.eval()
         sums = {"batches": 0.0}
         with torch.inference_mode():
-            for chunks, labels in self.sources.validation[name]():
+            for batch in self.sources.validation[name]():
                 with autocast(self.team.device, enabled=self.plan.amp):
-                    total, parts = self.model.compute_loss(*self._move(chunks, labels))
+                    total, parts = self.model.compute_loss(*self._move(batch))
                 for part, value in {"loss": total, **parts}.items():
                     sums[part] = sums.get(part, 0.0) + value.item()
                 sums["batches"] += 1
@@ -297,9 +298,8 @@ class Loop:
         count = sums.pop("batches")
         return {part: value / count for part, value in sums.items()}
 
-    def _move(self, chunks: Tensor, labels: Tensor) -> Batch:
-        device = self.team.device
-        return chunks.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    def _move(self, batch: Batch) -> Batch:
+        return tuple(part.to(self.team.device, non_blocking=True) for part in batch)
 
     def _train(self) -> dict[str, float]:
         """One pass over the batches of the epoch; means of losses and gradient norm."""
@@ -321,9 +321,9 @@ class Loop:
         )
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            for chunks, labels in batches:
-                losses = self._step(chunks, labels)
-                steps, items = steps + 1, items + len(labels)
+            for batch in batches:
+                losses = self._step(batch)
+                steps, items = steps + 1, items + len(batch[0])
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + value
                 batches.set_postfix(loss=f"{losses['loss']:.3f}", refresh=False)
@@ -338,11 +338,11 @@ class Loop:
         seconds = perf_counter() - started
         return {**means, "seconds": seconds, "chunks_per_second": items / seconds}
 
-    def _step(self, chunks: Tensor, labels: Tensor) -> dict[str, float]:
+    def _step(self, batch: Batch) -> dict[str, float]:
         """One optimizer step; returns the losses and the gradient norm before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.team.device, enabled=self.plan.amp):
-            total, parts = self.module(*self._move(chunks, labels))
+            total, parts = self.module(*self._move(batch))
         names = ["loss", *parts]
         values = torch.stack([total.detach(), *(part.detach() for part in parts.values())])
         losses = dict(zip(names, values.tolist(), strict=True))
@@ -359,7 +359,7 @@ class Loop:
         rate = self.optimizer.param_groups[0]["lr"]
         if self.steps % LOG_EVERY == 0:
             self.scalars.step(self.steps, losses=losses, rate=rate, norm=norm)
-        logger.debug("step %d: %s chunks, %s", self.steps, tuple(chunks.shape), losses)
+        logger.debug("step %d: %s chunks, %s", self.steps, tuple(batch[0].shape), losses)
         self.steps += 1
         return {**losses, "grad_norm": norm}
 

@@ -100,8 +100,8 @@ class LossModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.model.compute_loss(x, labels)
+    def forward(self, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.model.compute_loss(*batch)
 
 
 def parallel(model: nn.Module, team: Team, *, compiled: bool = False) -> nn.Module:
