@@ -227,6 +227,10 @@ class TestTraining:
         with pytest.raises(ValueError, match="2 chunks need 2 labels, not 3"):
             build("small").compute_loss(cqt(1, 2, 20), torch.tensor([0, 1, 2]))
 
+    def test_labels_beyond_the_classes(self):
+        with pytest.raises(ValueError, match=r"below 50 \(ce.output_dims\), not 0..50"):
+            build("small").compute_loss(cqt(1, 2, 20), torch.tensor([0, 50]))
+
 
 class TestConfiguration:
     def test_newer_name_of_the_focal_block_and_keys_it_does_not_know(self):
