@@ -21,6 +21,7 @@ from src.config import REPOSITORY
 from src.data.download import DownloadFailed, ResumingDownloader
 from src.data.in_parallel import in_parallel
 from src.data.manifest import read_manifest, write_manifest
+from src.data.wav_file import write_wav
 from src.errors import UserError
 from src.files import atomic_path
 
@@ -198,8 +199,7 @@ def _convert(item: tuple[Row, Path]) -> None:
     except UserError as error:
         # The person knows the recording by its name in the archive.
         raise UserError(str(error).replace(str(source), row["version"])) from error
-    with atomic_path(row["wav"]) as temporary:
-        soundfile.write(temporary, signal, SAMPLE_RATE, subtype="PCM_16")
+    write_wav(row["wav"], signal, SAMPLE_RATE)
 
 
 def _recordings(source: Path) -> Iterator[tuple[str, str, Any]]:

@@ -28,6 +28,7 @@ from src.audio.cqt import CQTSpec
 from src.audio.sound_augment import changes_tempo, require_sox
 from src.data.csi_noise import NoiseSettings, add_noise_copies
 from src.data.csi_stages import (
+    RECORDS,
     TEMPO_FOLDER,
     Workshop,
     extract_features,
@@ -50,7 +51,7 @@ SPLIT_KEYS = (
     "test_data_split",
     "train-sample_data_split",
 )
-RECORD = "made_from.json"  # which state of its input every stage has worked on
+RECORD = Path(RECORDS, "stages.json")  # which state of its input every stage has worked on
 
 
 @dataclass(frozen=True)

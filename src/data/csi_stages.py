@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from src.audio.cqt import Audio2CQT, CQTSpec
 from src.audio.decode import AudioError, load_audio
@@ -17,15 +16,15 @@ from src.data.in_parallel import in_parallel
 from src.data.made_from import MadeFrom
 from src.data.recordings import locate
 from src.data.splits import recording_of
+from src.data.wav_file import write_wav
 from src.errors import UserError
-from src.files import atomic_path
 
 Row = Mapping[str, Any]
 
 TEMPO_FOLDER = "sp_aug"
 FEATURE_FOLDER = "cqt_feat"
 FEATURE_SUFFIX = ".cqt.npy"
-TEMPO_SUBTYPE = "PCM_16"  # of the tempo copies' wav files
+RECORDS = "made_from"  # folder of what tells whether files are current
 
 
 @dataclass
@@ -69,6 +68,10 @@ class Workshop:
             if spec not in self._extractors:
                 self._extractors[spec] = Audio2CQT(spec, self.device)
             return self._extractors[spec]
+
+    def record(self, name: str) -> MadeFrom:
+        """What the files in a folder below were made from."""
+        return MadeFrom(self.folder / RECORDS / f"{name}.txt")
 
     def path(self, *parts: str) -> str:
         """A path below the folder, as it stands in the manifests."""
@@ -134,7 +137,7 @@ def make_tempo_copies(
     """
     folder = shop.path(TEMPO_FOLDER)
     changing = [speed for speed in speeds if changes_tempo(speed)]
-    record = MadeFrom(folder) if changing else None
+    record = shop.record(TEMPO_FOLDER) if changing else None
 
     def make(row: Row) -> None:
         source = shop.sound(row)
@@ -148,8 +151,7 @@ def make_tempo_copies(
             if signal is None:
                 signal, _ = load_audio(source, sample_rate=sample_rate)
             changed = change_tempo(signal, sample_rate, speed)
-            with atomic_path(target) as temporary:
-                soundfile.write(temporary, changed, sample_rate, subtype=TEMPO_SUBTYPE)
+            write_wav(target, changed, sample_rate)
             record.note(target, source, how)
 
     with_sound = [row for row in rows if row.get("wav") and changing]
@@ -175,7 +177,7 @@ def open_feature_folder(shop: Workshop, spec: CQTSpec) -> MadeFrom:
     found = read_spec(folder)
     if found is not None or any(folder.glob(f"*{FEATURE_SUFFIX}")):
         check_folder_spec(folder, spec, found)
-    record = MadeFrom(folder)
+    record = shop.record(FEATURE_FOLDER)
     if found is None:
         write_spec(folder, spec)
     return record

@@ -1,4 +1,4 @@
-"""What each file of a folder was made from, so that a file is made again when that changed."""
+"""What files were made from, so that a file is made again when that changed."""
 
 import hashlib
 import json
@@ -9,34 +9,32 @@ from typing import Any
 
 from src.errors import UserError
 
-RECORD = "made_from.txt"
 _PIECE = 1 << 20  # bytes
 
 
 class MadeFrom:
-    """The record of a folder: one line of JSON for every file made, the last one counts.
+    """The record of the files in one folder: a line of JSON for each file made, the last counts.
 
     Lines are only ever added while files are made, so a run that is killed loses nothing. Safe to
     use from several threads.
 
     Args:
-        folder: created if necessary.
+        path: of the record, created if necessary.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: it cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
-        self.folder = Path(folder)
-        self._path = self.folder / RECORD
+    def __init__(self, path: str | os.PathLike) -> None:
+        self._path = Path(path)
         self._lock = threading.Lock()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             text = self._path.read_text("utf-8") if self._path.exists() else ""
             if text and not text.endswith("\n"):  # of a run that was killed
                 text = text[: text.rfind("\n") + 1]
                 self._path.write_text(text, "utf-8", newline="\n")
-            # Tried here, so that a folder that refuses is noticed before any work.
+            # Tried here, so that a place that refuses is noticed before any work.
             self._path.open("a", encoding="utf-8").close()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error

@@ -105,6 +105,7 @@ def test_every_file_of_the_tables_is_there(recorded_run):
     assert set(sounds) == {utt for utt in copies if utt.startswith("sp_")}
     kinds = {(info.samplerate, info.channels, info.subtype) for info in sounds.values()}
     assert kinds == {(16000, 1, "PCM_16")}
+    assert {path.suffix for path in (folder / "sp_aug").iterdir()} == {".wav"}
 
 
 @needs_sox
@@ -420,7 +421,7 @@ def test_ids_of_other_programs_are_replaced():
 def test_stages_one_by_one_give_what_one_run_gives(folder):
     extract(folder)
     expected = {name: (folder / name).read_bytes() for name in TEXTS}
-    for name in (*TEXTS, "song_id.map", "made_from.json"):
+    for name in (*TEXTS, "song_id.map", "made_from/stages.json"):
         (folder / name).unlink()
     for stage in csi_pipeline.STAGES:
         extract(folder, start_stage=stage, end_stage=stage)
@@ -454,7 +455,7 @@ def test_a_later_stage_refuses_lists_of_another_dataset(folder):
 def test_a_full_list_of_ones_own_is_taken_as_it_is(folder):
     extract(folder)
     rows = read_lines(folder / "full.txt")[:-2]
-    for name in (*TEXTS[2:], "made_from.json"):
+    for name in (*TEXTS[2:], "made_from/stages.json"):
         (folder / name).unlink()
     write_lines(folder / "full.txt", rows)
     extract(folder, start_stage=13)
