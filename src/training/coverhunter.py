@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from src.config import Hparams, load_hparams
 from src.device import has_fast_low_precision
 from src.errors import UserError
-from src.models.coverhunter import CoverHunter
+from src.models.coverhunter import TRIPLET_OFF, CoverHunter
+from src.models.subsampling import SHORTEST
 from src.retrieval.testset import evaluate_testset
 from src.training.checkpoint import load_coverhunter
 from src.training.coverhunter_data import Batches, TrainingRows, read_rows
@@ -90,6 +91,7 @@ def train_with(
         hp: configuration; that of ``model_dir`` is not read.
         options: the command line's.
     """
+    check_training(hp)
     rows = read_rows(hp)
     check_tests(hp)
     if options.only_eval or not team.leads:
@@ -247,6 +249,29 @@ def _targets(
         return targets
     team.wait()
     return ask()
+
+
+def check_training(hp: Hparams) -> None:
+    """Refuse settings that are right for a model and leave nothing to train.
+
+    Raises:
+        UserError: the sentence names the key.
+    """
+    if min(hp.chunk_frame) < SHORTEST:
+        raise UserError(
+            f"chunk_frame {min(hp.chunk_frame)} in hparams.yaml is too short for the model, which "
+            f"takes at least {SHORTEST} frames"
+        )
+    if hp.batch_size < 2:
+        raise UserError("batch_size in hparams.yaml must be at least 2")
+    by_labels = hp.focal.weight > 0 or hp.triplet.weight > TRIPLET_OFF
+    by_labels = by_labels or hp.center.weight > 0 or hp.contrastive.weight > 0
+    validated = hp.train_sample_path or hp.dev_path
+    if not by_labels and (validated or hp.teacher is None or hp.teacher.weight == 0):
+        raise UserError(
+            "the weights of ce, triplet, center and contrastive in hparams.yaml are all 0 (or, of "
+            f"triplet, not above {TRIPLET_OFF}), so nothing is measured; raise one of them"
+        )
 
 
 def check_tests(hp: Hparams) -> None:

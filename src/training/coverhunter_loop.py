@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from src.device import autocast
 from src.errors import UserError
-from src.training.coverhunter_state import remove_old, save_pair
+from src.training.coverhunter_state import remove_old, require_optimizer, save_pair
 from src.training.distributed import Team, parallel
 from src.training.early_stopping import EarlyStopping
 from src.training.schedule import UserDefineExponentialLR
@@ -173,7 +173,7 @@ class Loop:
         Raises:
             UserError: the optimizer state belongs to another model.
         """
-        _require_fit(self.optimizer, training["optim_g"], where)
+        require_optimizer(self.optimizer, training["optim_g"], where)
         self.optimizer.load_state_dict(training["optim_g"])
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", self.plan.learning_rate)
@@ -384,22 +384,3 @@ def describe(record: Mapping[str, Any]) -> str:
         if "mean_ap" in figures:
             parts.append(f"{name} mAP {figures['mean_ap']:.4f}")
     return ", ".join(parts)
-
-
-def _require_fit(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], where: str) -> None:
-    """Raise unless a saved optimizer state has the shapes of these parameters."""
-    own = [p for group in optimizer.param_groups for p in group["params"]]
-    try:
-        numbers = [number for group in saved["param_groups"] for number in group["params"]]
-        moments = [saved["state"].get(number, {}).get("exp_avg") for number in numbers]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{where} holds no state of AdamW") from error
-    fits = len(own) == len(numbers) and all(
-        moment is None or moment.shape == parameter.shape
-        for moment, parameter in zip(moments, own, strict=True)
-    )
-    if not fits:
-        raise UserError(
-            f"{where} belongs to a model of another size; set hparams.yaml back, or train in "
-            "another model directory"
-        )

@@ -7,10 +7,12 @@ are there.
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from src.errors import UserError
 from src.files import load_tensors, save_tensors
@@ -94,3 +96,26 @@ def remove_old(model_dir: Path, *, keep: int | None, best: int | None) -> None:
         if epoch != best:
             training_file(model_dir, epoch).unlink(missing_ok=True)
             generator_path(model_dir, epoch).unlink(missing_ok=True)
+
+
+def require_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], where: str) -> None:
+    """Check that a saved state of AdamW has the shapes of the parameters of ``optimizer``.
+
+    Raises:
+        UserError: it has not; the sentence begins with ``where``.
+    """
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    try:
+        numbers = [number for group in saved["param_groups"] for number in group["params"]]
+        moments = [saved["state"].get(number, {}).get("exp_avg") for number in numbers]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{where} holds no state of AdamW") from error
+    fits = len(own) == len(numbers) and all(
+        moment is None or moment.shape == parameter.shape
+        for moment, parameter in zip(moments, own, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"{where} belongs to a model of another size; set hparams.yaml back, or train in "
+            "another model directory"
+        )

@@ -206,6 +206,18 @@ def test_fewer_works_than_a_batch_needs(paths, tmp_path):
     assert f"recordings of {WORKS} work(s)" in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"chunk_frame": [20, 5]}, "chunk_frame 5"),
+        ({"batch_size": 1, "m_per_class": 1}, "batch_size"),
+        ({"ce": {"weight": 0.0}, "triplet": {"weight": 0.01}}, "ce, triplet, center and"),
+    ],
+)
+def test_settings_that_leave_nothing_to_train(changes, named, paths, tmp_path):
+    assert named in refused(write_model_dir(tmp_path, hparams(paths, **changes)))
+
+
 def test_only_eval_without_a_checkpoint(paths, tmp_path):
     folder = write_model_dir(tmp_path, hparams(paths))
     assert "no checkpoint to evaluate" in refused(folder, RunOptions(only_eval=True))
