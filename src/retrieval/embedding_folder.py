@@ -2,8 +2,8 @@
 
 Beside the arrays stand ``embeddings.json``, which says what made them (digest of the weights,
 feature specification, how the windows are cut), and ``recordings.jsonl``, one line for each
-finished recording with size and time of its feature file. An embedding is used again only if all
-of that is unchanged; an interrupted run continues behind its last finished recording.
+finished recording with path, size and time of its feature file. An embedding is used again only if
+all of that is unchanged; an interrupted run continues behind its last finished recording.
 """
 
 import json
@@ -262,12 +262,13 @@ def _read_log(path: Path) -> dict[str, dict[str, Any]]:
     return finished
 
 
-def _state_of(feat: str) -> list[int] | None:
+def _state_of(feat: str) -> list[Any] | None:
+    """Path, size and time of a feature file."""
     try:
         status = os.stat(feat)
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return [feat, status.st_size, status.st_mtime_ns]
 
 
 def _read_recording(

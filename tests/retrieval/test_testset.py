@@ -190,6 +190,33 @@ def test_damaged_features_are_left_out_and_named(full, tmp_path, caplog):
     )
 
 
+def test_a_duration_that_is_too_long_makes_no_windows_of_nothing(full, tmp_path, caplog):
+    rewrite(full, lambda row: {**row, "dur_s": 60.0} if row["utt"] == "rec0" else row)
+    result = compare_testset(MeanModel(), full, full, embed_dir=tmp_path / "out")
+    assert len(result.query_embeddings[0]) == 4  # of 10 s, the last one filled up
+    assert "rec0: dur_s is 60.0 but the features end after 10.0 s" in caplog.text
+    rewrite(full, lambda row: {k: v for k, v in row.items() if k not in ("dur_s", "feat_len")})
+    result = compare_testset(MeanModel(), full, full, embed_dir=tmp_path / "out")
+    assert [len(windows) for windows in result.query_embeddings] == [3, 2, 2, 3, 1, 1, 2]
+
+
+def test_tab_separated_lines(full, tmp_path):
+    rows = read_manifest(full)
+    text = "\n".join("\t".join(f"{key}:{value}" for key, value in row.items()) for row in rows)
+    (full.parent / "tabs.txt").write_text(text, "utf-8")
+    tabs = full.parent / "tabs.txt"
+    figures = evaluate_testset(MeanModel(), tabs, tabs, embed_dir=tmp_path / "a")
+    assert figures == evaluate_testset(MeanModel(), full, full, embed_dir=tmp_path / "b")
+
+
+def test_silence_is_like_nothing(full, tmp_path):
+    for number in (0, 4):
+        save_cqt(np.zeros((250, 96), np.float32), full.parent / "cqt_feat" / f"rec{number}.cqt.npy")
+    result = compare_testset(MeanModel(), full, full, embed_dir=tmp_path / "out")
+    assert result.distances[0, 4] == 1
+    assert result.figures["Top1"] == 3  # rec2, rec3, and rec0, by the order of equal distances
+
+
 def test_pairs_of_query_in_ref_count_lines_also_when_some_are_left_out(full, tmp_path):
     (full.parent / "cqt_feat" / "rec0.cqt.npy").unlink()
     other = tmp_path / "set" / "again.txt"
