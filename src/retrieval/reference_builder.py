@@ -72,11 +72,11 @@ def list_recordings(source: str | os.PathLike, embedder: Recording2Windows) -> l
         named = [locate(str(row[key]), manifest.parent) for key in FILE_KEYS if row.get(key)]
         features = [path for path in named if path.is_file() and embedder.network.reads(path)]
         sounds = [path for path in named if path.suffix.lower() not in (".npy", ".npz")]
-        candidates = features + [path for path in sounds if path.is_file()] + sounds
+        # What is missing is kept, to be reported with the other recordings that are left out.
+        candidates = features + [path for path in sounds if path.is_file()] + sounds + named
         if not candidates:
             raise UserError(
-                f"{manifest}: utt {row['utt']!r} names no recording and no features that the model "
-                "reads; add the key wav or feat"
+                f"{manifest}: utt {row['utt']!r} names no file; add the key wav or feat"
             )
         recordings.append(Recording(row["utt"], row["song"], candidates[0]))
     return recordings
@@ -190,8 +190,8 @@ def _compare(
         stamp = (status.st_size, status.st_mtime_ns)
         row = known.get(recording.name)
         if row is None or (row.bytes, row.modified_ns) != stamp:
-            path = str(recording.path.absolute())
-            if row is not None and row.path != path and Path(row.path).is_file():
+            old = None if row is None else Path(row.path)
+            if old is not None and old.is_file() and not old.samefile(recording.path):
                 raise UserError(
                     f"{recording.path} and {row.path} have the same name {recording.name!r}; "
                     "rename one of them, or make references of their own for it"

@@ -120,13 +120,14 @@ def test_unusable_recordings_are_left_out_and_counted(embedder, tmp_path):
     for name in ("bad", "short", "narrow", "nan"):
         rows.append({"utt": name, "song": "x", "feat": str(folder / f"{name}.npy")})
     rows.append({"utt": "gone", "song": "x", "wav": "gone.wav"})
+    rows.append({"utt": "lost", "song": "x", "feat": "lost.npy"})
     write_manifest(rows, manifest)
     references, report = build(manifest, tmp_path / "r", embedder)
     assert len(references) == 4
-    reasons = {name: report.failures[name] for name in ("bad", "short", "narrow", "nan", "gone")}
+    reasons = {name: report.failures[name] for name in report.failures}
     for name, words in {
         "bad": "damaged", "short": "too short", "narrow": "96", "nan": "no numbers",
-        "gone": "does not exist",
+        "gone": "does not exist", "lost": "does not exist",
     }.items():  # fmt: skip
         assert words in reasons[name]
         assert name in reasons[name]
@@ -186,3 +187,26 @@ def test_two_recordings_of_one_name_are_not_mixed_up(embedder, tmp_path):
     build(write_collection(tmp_path / "a", range(2)), tmp_path / "r", embedder)
     with pytest.raises(UserError, match="have the same name 'w00v0'"):
         build(write_collection(tmp_path / "b", range(2)), tmp_path / "r", embedder)
+
+
+def test_the_same_folder_by_another_path(embedder, tmp_path):
+    """A link to the folder, or the folder moved, is no reason to embed anything again."""
+    write_collection(tmp_path / "a", range(2))
+    sounds = tmp_path / "a" / "full.txt"
+    sounds.write_text(sounds.read_text().replace(str(tmp_path / "a") + "/", ""))
+    build(sounds, tmp_path / "r", embedder)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    save_recording(tmp_path / "a" / "cqt_feat" / "w00v0.cqt.npy", 0, seconds=50)
+    _, report = build(tmp_path / "link" / "full.txt", tmp_path / "r", embedder)
+    assert (report.changed, report.unchanged) == (["w00v0"], 3)
+    (tmp_path / "a").rename(tmp_path / "b")
+    references, report = build(tmp_path / "b" / "full.txt", tmp_path / "r", embedder)
+    assert report.unchanged == 4
+    assert references.rows[0].path == str(tmp_path / "b" / "cqt_feat" / "w00v0.cqt.npy")
+
+
+def test_a_folder_that_cannot_be_one(embedder, tmp_path):
+    manifest = write_collection(tmp_path / "data", range(2))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write"):
+        build(manifest, tmp_path / "file", embedder)
