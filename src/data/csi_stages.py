@@ -213,6 +213,8 @@ def extract_features(rows: Sequence[Row], spec: CQTSpec, shop: Workshop) -> list
         if row.get("feat") and not _is_ours(row["feat"], row, shop):
             given = locate(row["feat"], shop.folder)
             if given.is_file():
+                if (found := read_spec(given.parent)) is not None:
+                    check_folder_spec(given.parent, spec, found)
                 return with_features(row, given.as_posix(), _frames(given, spec), spec)
             if not row.get("wav"):
                 raise UserError(f"the features {row['feat']} of {row['utt']} do not exist")
@@ -267,12 +269,9 @@ def _frames(path: Path, spec: CQTSpec) -> int:
     """Number of frames of a feature file.
 
     Raises:
-        UserError: it cannot be read, or has features of another CQT.
+        UserError: it cannot be read, or has another number of bins.
     """
     stored = open_cqt(path)
-    found = read_spec(path.parent)
-    if found is not None:
-        check_folder_spec(path.parent, spec, found)
     if stored.shape[1] != spec.bins:
         raise UserError(
             f"{path} has {stored.shape[1]} bins, but {spec.bins} are expected; extract its "
@@ -282,7 +281,7 @@ def _frames(path: Path, spec: CQTSpec) -> int:
 
 
 def frames_or_none(path: Path, spec: CQTSpec) -> int | None:
-    """Number of frames, or None for a file that has to be made again."""
+    """Number of frames of a file in our own folder, None if it has to be made again."""
     try:
         return _frames(path, spec)
     except UserError:

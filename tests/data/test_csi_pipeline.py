@@ -12,7 +12,7 @@ from src.audio.cqt import CQTSpec, compute_cqt, normalise_peak
 from src.audio.errors import AudioError
 from src.config import load_extract_hparams
 from src.data import csi_pipeline, csi_stages
-from src.data.cqt_features import load_cqt, read_spec
+from src.data.cqt_features import load_cqt, read_spec, write_spec
 from src.data.csi_pipeline import ExtractSettings, extract_csi
 from src.data.csi_settings import extract_settings
 from src.data.maps import add_ids
@@ -277,7 +277,12 @@ def test_lines_that_bring_features_need_no_recording(folder, tmp_path):
     np.savez(given, cqt_u8=np.zeros((33, 96), np.uint8))
     wrong = given.with_name("wrong.npy")
     np.save(wrong, np.zeros((33, 84), np.float32))
+    other = tmp_path / "other" / "x3.npy"
+    other.parent.mkdir()
+    np.save(other, np.zeros((33, 96), np.float32))
+    write_spec(other.parent, CQTSpec(min_freq=30.0))
     lines = [
+        {"utt": "x3", "song": "Zeta", "feat": str(other)},
         {"utt": "x0", "song": "Zeta", "feat": str(given), "feat_len": 999},
         {"utt": "x1", "song": "Zeta", "feat": str(wrong)},
         {"utt": "x2", "song": "Zeta", "feat": "nowhere.npy"},
@@ -289,7 +294,8 @@ def test_lines_that_bring_features_need_no_recording(folder, tmp_path):
     (row,) = read_lines(folder / "full.txt")
     assert row["feat"] == given.as_posix()
     assert (row["utt"], row["feat_len"], row["dur_s"]) == ("x0", 33, 1.32)
-    assert set(outcome.failures) == {"x1", "x2"}
+    assert set(outcome.failures) == {"x1", "x2", "x3"}
+    assert "from 30 Hz" in outcome.failures["x3"]
     assert "84 bins" in outcome.failures["x1"]
     assert any("no copies" in note for note in outcome.notes)
 
