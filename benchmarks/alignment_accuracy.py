@@ -32,8 +32,8 @@ KINDS = ("cut", "cut, tempo", "cut, key", "cut, noise", "cut, tempo, key, noise"
 SHORTEST_S = 90.0
 METHODS = {
     "vote of the original": {"original": True},
-    "diagonals": {"agreement": False},
-    "diagonals, agreed": {"agreement": True},
+    "lines": {"agreement": False},
+    "lines, agreed": {"agreement": True},
 }
 
 
@@ -86,7 +86,7 @@ def known_versions(rows, embedder, hop, generator) -> tuple[dict, dict, int]:
                 kind = KINDS[j - 1] if i == 0 else "two changed versions"
                 right = abs(shifts[i, j] - true_shift(changes[i], changes[j], seconds)) <= WINDOW_S
                 found[kind, method] = found.get((kind, method), 0) + int(right)
-                if method == "diagonals":
+                if method == "lines":
                     total[kind] = total.get(kind, 0) + 1
     return found, total, used
 
@@ -96,7 +96,7 @@ def other_versions(rows, embedder, hop, generator) -> dict[str, tuple[int, int]]
     works: dict[object, list] = {}
     for row in rows:
         works.setdefault(row.get("song_id", row.get("song")), []).append(row)
-    counts = dict.fromkeys(("vote of the original", "diagonals"), (0, 0))
+    counts = dict.fromkeys(("vote of the original", "lines"), (0, 0))
     for members in tqdm([m for m in works.values() if len(m) > 1], desc="works", unit="work"):
         recordings = [load_cqt(row["feat"]) for row in members]
         rate = embedder.frames_per_second

@@ -8,11 +8,11 @@ shift from i to j is n.
 
 The original lets every window of i vote for the window of j that is nearest to it. That is
 available as ``original=True``. By default all pairs of windows count: the similarities of two
-recordings form a matrix, a shift is one of its diagonals, and the shift whose diagonal has the
-largest sum wins. The matrix is first centred by rows and columns, so that windows which resemble
-everything count no more than others, and a long overlap is preferred to a short one. Within a
-work, the shifts of all pairs are then made to agree: what i -> k and k -> j add up to speaks for
-that shift of i -> j.
+recordings form a matrix, a shift is one of its diagonals (in another tempo a steeper or flatter
+line, whose shift is that in its middle), and the line with the largest sum wins. The matrix is
+first centred by rows and columns, so that windows which resemble everything count no more than
+others, and a long overlap is preferred to a short one. Within a work, the shifts of all pairs are
+then made to agree: what i -> k and k -> j add up to speaks for that shift of i -> j.
 
 Defects of the original that are not repeated, with ``original=True`` neither unless said so:
 
@@ -40,7 +40,9 @@ from src.files import atomic_path
 
 WINDOW_S = 15.0
 SHIFT_KEY = "shift_frame_i_to_j"  # in seconds, whatever its name says
-OVERLAP = 0.7  # what a pair of windows adds to its diagonal, in standard deviations of similarity
+OVERLAP = 0.7  # what a pair of windows adds to its line, in standard deviations of similarity
+TEMPI = np.exp(np.linspace(-1, 1, 9) * np.log(1.43))  # of j to i: 0.7 to 1.43
+TEMPO_COST = 10.0  # of a tempo e times as fast, in the same unit
 AGREEMENT = 1.5  # weight of the other versions, in standard deviations of the score
 AGREEMENT_ROUNDS = 2
 
@@ -83,7 +85,7 @@ def align_pair(
             f"embeddings of {unit_i.shape[1]} and {unit_j.shape[1]} dimensions cannot be aligned"
         )
     places = _places(starts_i, hop_s), _places(starts_j, hop_s)
-    scores, first = _diagonals(unit_i @ unit_j.T, *places)
+    scores, first = _line_scores(unit_i @ unit_j.T, *places)
     return _seconds(_best(scores, first), hop_s)
 
 
@@ -129,7 +131,7 @@ def align_work(
         similarity = units[i] @ np.concatenate(units[i + 1 :]).T  # one product for all that follow
         for j in range(i + 1, n):
             columns = slice(ends[j - 1] - ends[i], ends[j] - ends[i])
-            scores[i, j] = _diagonals(similarity[:, columns], places[i], places[j])
+            scores[i, j] = _line_scores(similarity[:, columns], places[i], places[j])
     steps = np.zeros((n, n), dtype=np.int64)
     for (i, j), (values, first) in scores.items():
         steps[i, j] = _best(values, first)
@@ -283,10 +285,10 @@ def _places(starts: Sequence[float] | np.ndarray, hop_s: float) -> np.ndarray:
     return np.rint(np.asarray(starts, dtype=np.float64) / hop_s).astype(np.int64)
 
 
-def _diagonals(
+def _line_scores(
     similarity: np.ndarray, places_i: np.ndarray, places_j: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Score of every shift.
+    """Score of every shift: that of the best line through the similarities, in any tempo.
 
     Args:
         similarity: ``(W_i, W_j)``.
@@ -301,12 +303,50 @@ def _diagonals(
     spread = centred.std()
     # What is left of a matrix without contrast is rounding, which must decide nothing.
     centred = centred / spread if spread > 1e-9 else np.zeros_like(centred)
-    shift = places_i[:, None] - places_j[None, :]
-    first = int(shift.min())
-    shift = (shift - first).ravel()
-    overlap = np.bincount(shift)
-    scores = np.bincount(shift, weights=centred.ravel()) + OVERLAP * overlap
-    return np.where(overlap > 0, scores, -np.inf), first
+    origin_i, origin_j = int(places_i.min()), int(places_j.min())
+    size_i, size_j = int(places_i.max()) - origin_i + 1, int(places_j.max()) - origin_j + 1
+    # One more line of zeros all around: what lies outside adds nothing.
+    gain, there = np.zeros((2, size_i + 2, size_j + 2))
+    where = np.ix_(places_i - origin_i + 1, places_j - origin_j + 1)
+    gain[where], there[where] = centred + OVERLAP, 1
+    first = -(size_j - 1)
+    scores = np.full(size_i + size_j - 1, -np.inf)
+    for tempo in TEMPI:
+        if tempo <= 1:
+            values, shifts = _lines(gain, there, tempo)
+        else:  # the same lines, seen from the other side
+            values, shifts = _lines(gain.T, there.T, 1 / tempo)
+            shifts = -shifts
+        # A line in another tempo has more points, but not more to say; and it must be worth it.
+        values = values * np.exp(-abs(np.log(tempo)) / 2) - TEMPO_COST * abs(np.log(tempo))
+        np.maximum.at(scores, shifts - first, values)
+    return scores, first + origin_i - origin_j
+
+
+def _lines(gain: np.ndarray, there: np.ndarray, tempo: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sums along the lines ``i = b + tempo * j``, for all whole b.
+
+    Args:
+        gain: ``(I + 2, J + 2)``, what each pair of windows adds, with a border of zeros.
+        there: the same shape, 1 where there is a pair.
+        tempo: hops of i in one of j, at most 1.
+
+    Returns:
+        ``(B,)`` sums and ``(B,)`` shifts i - j in the middle of each line, in hops.
+    """
+    rows, columns = gain.shape[0] - 2, gain.shape[1] - 2
+    j = np.arange(columns)
+    b = np.arange(-int(tempo * (columns - 1)), rows)
+    i = b[:, None] + tempo * j  # (B, J)
+    place = np.clip(i + 1, 0, rows + 1)
+    low = np.minimum(place.astype(np.int64), rows)
+    weight = place - low
+    sums = (1 - weight) * gain[low, j + 1] + weight * gain[low + 1, j + 1]
+    present = (1 - weight) * there[low, j + 1] + weight * there[low + 1, j + 1]
+    length = present.sum(axis=1)
+    kept = length > 0
+    middle = ((i - j) * present).sum(axis=1)[kept] / length[kept]
+    return sums.sum(axis=1)[kept], np.rint(middle).astype(np.int64)
 
 
 def _best(scores: np.ndarray, first: int) -> int:
