@@ -1,6 +1,9 @@
 """The one place that chooses a device and a precision."""
 
 import contextlib
+import importlib.util
+import os
+import shutil
 
 import torch
 
@@ -65,3 +68,11 @@ def has_fast_low_precision(device: torch.device) -> bool:
         # Older releases of torch do not say.
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     return device.type == "cuda"
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether ``torch.compile`` has what it needs: Triton on CUDA, a C++ compiler on a CPU."""
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    return device.type == "cpu" and any(map(shutil.which, names))

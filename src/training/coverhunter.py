@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config import Hparams, load_hparams
-from src.device import has_fast_low_precision
+from src.device import can_compile, has_fast_low_precision
 from src.errors import UserError
 from src.models.coverhunter import TRIPLET_OFF, CoverHunter
 from src.models.subsampling import SHORTEST
@@ -200,6 +200,9 @@ def make_plan(hp: Hparams, team: Team, options: RunOptions, training: Mapping[st
     if amp and team.device.type == "mps":
         logger.warning("mixed precision is for CUDA and CPUs; here it is left out")
         amp = False
+    compiled = hp.compile and can_compile(team.device)
+    if hp.compile and not compiled:
+        logger.warning("compile: true needs a C++ compiler, or Triton on CUDA; it is left out")
     return Plan(
         max_epochs=hp.max_epochs,
         learning_rate=hp.learning_rate,
@@ -213,7 +216,7 @@ def make_plan(hp: Hparams, team: Team, options: RunOptions, training: Mapping[st
         keep=hp.keep_checkpoints,
         seed=hp.seed,
         amp=bool(amp),
-        compiled=hp.compile,
+        compiled=compiled,
         # Continued after an interruption, the run has had its evaluation.
         first_eval=options.first_eval and training.get("first_eval") != options.runid,
     )

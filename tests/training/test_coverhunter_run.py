@@ -12,7 +12,7 @@ from src.data.cqt_features import write_spec
 from src.data.manifest import read_manifest, write_manifest
 from src.errors import UserError
 from src.files import load_tensors, save_tensors
-from src.training import coarse_to_fine, coverhunter_state
+from src.training import coarse_to_fine, coverhunter, coverhunter_state
 from src.training.checkpoint import load_coverhunter
 from src.training.coarse_to_fine import train_coarse_to_fine
 from src.training.coverhunter import RunOptions, train_coverhunter
@@ -280,6 +280,14 @@ def test_without_validation_sets(paths, tmp_path):
     folder = write_model_dir(tmp_path, values)
     train_coverhunter(folder)
     assert saved_epochs(folder) == [0]
+
+
+def test_without_a_compiler_training_goes_on(paths, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(coverhunter, "can_compile", lambda device: False)
+    folder = write_model_dir(tmp_path, hparams(paths, max_epochs=1, compile=True))
+    train_coverhunter(folder)
+    assert saved_epochs(folder) == [0]
+    assert "compile: true needs" in caplog.text
 
 
 # --- weights to start from ----------------------------------------------------------------------
