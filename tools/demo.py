@@ -17,12 +17,15 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     device = select_device(arguments.device)
 
-    from src.data.demo import demo_dataset
+    from src.data.demo import demo_cqt, demo_dataset
     from src.training import comparison
+    from src.training.checkpoint import load_coverhunter
 
     dataset = demo_dataset("0.1.0", device=device)
     move = REPOSITORY / "models" / "model_move.pt"
     lsr = REPOSITORY / "models" / "lsr_models" / "model_re-move_lsr.pt"
+    coverhunter = load_coverhunter(REPOSITORY / "models" / "coverhunter")
+    features, works = demo_cqt(coverhunter.feature_spec, device=device)
     rows = [
         ("2D Fourier magnitude (unsupervised)", lambda: comparison.evaluate_fourier(dataset)),
         (
@@ -37,10 +40,16 @@ def main() -> None:
             "Re-MOVE lsr, 256",
             lambda: comparison.evaluate_weights(lsr, dataset, distance="cosine", device=device),
         ),
+        (
+            "CoverHunter, 128",
+            lambda: comparison.evaluate_coverhunter(coverhunter, features, works, device=device),
+        ),
     ]
     table = comparison.figure_table(rows)
-    works = len(set(dataset.labels))
-    print(f"\n{len(dataset)} recordings of {works} works, every recording a query:\n\n{table}")
+    print(
+        f"\n{len(dataset)} recordings of {len(set(works))} works, every recording a query:\n\n"
+        f"{table}"
+    )
 
 
 if __name__ == "__main__":

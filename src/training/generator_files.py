@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from src.training.state_dicts import fill, halved, without_wrapper
 
 CONFIG = Path("config", "hparams.yaml")
 FOLDERS = ("pt_model", "checkpoints")  # the second is that of newer versions of the original
+MACHINE_KEYS = ("device", "start_from", "num_workers")  # beside whatever is a path
 PREFIX = "g_"
 CLASS_LAYER = "_ce_layer.weight"
 STATISTICS = ("running_mean", "running_var")  # small variances would vanish in half precision
@@ -233,12 +233,23 @@ def export_coverhunter(
     """
     source, target = Path(source), Path(target)
     model = load_coverhunter(source)
+    model.hparams = portable(model.hparams)
     weights = generator_path(target, model.epoch)
     save_generator(model, weights, half=half)
-    if (target / CONFIG).resolve() != (source / CONFIG).resolve():
-        with atomic_path(target / CONFIG) as temporary:
-            shutil.copyfile(source / CONFIG, temporary)
+    with atomic_path(target / CONFIG) as temporary:
+        temporary.write_text(yaml.safe_dump(model.hparams, sort_keys=False), "utf-8")
     return weights.stat().st_size + (target / CONFIG).stat().st_size
+
+
+def portable(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what is only true on the machine that trained: lists and paths."""
+    return {
+        name: value
+        for name, value in hparams.items()
+        if name not in MACHINE_KEYS
+        and not name.endswith("_path")
+        and not (isinstance(value, Mapping) and any(key.endswith("path") for key in value))
+    }
 
 
 def _choose(model_dir: Path, epoch: int | None) -> tuple[int, Path, Generator]:

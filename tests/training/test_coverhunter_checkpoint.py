@@ -236,9 +236,24 @@ class TestSaving:
         size = export_coverhunter(directory, target)
         files = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
         assert files == ["config/hparams.yaml", "pt_model/g_00000012"]
-        assert (target / CONFIG).read_text() == (directory / CONFIG).read_text()
+        assert load_coverhunter(target).hparams == load_coverhunter(directory).hparams
         assert size < 0.7 * (directory / "pt_model" / "g_00000012").stat().st_size
         assert load_coverhunter(target).epoch == 12
+
+    def test_export_leaves_out_what_is_only_true_here(self, directory, tmp_path):
+        config = directory / CONFIG
+        local = {
+            "train_path": "/home/somebody/train.txt",
+            "start_from": "/home/somebody/model",
+            "device": "cuda:1",
+            "covers80": {"query_path": "/home/somebody/a.txt", "ref_path": "b.txt"},
+            "teacher": {"path": "/home/somebody/model.pt", "weight": 1.0},
+        }
+        config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | local))
+        export_coverhunter(directory, tmp_path / "shipped")
+        for path in (tmp_path / "shipped").rglob("*"):
+            assert path.is_dir() or b"somebody" not in path.read_bytes()
+        assert not local.keys() & load_coverhunter(tmp_path / "shipped").hparams.keys()
 
     def test_export_of_what_is_no_model_writes_nothing(self, directory, tmp_path):
         (directory / CONFIG).unlink()
