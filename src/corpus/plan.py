@@ -1,7 +1,8 @@
 """What a corpus consists of: its configuration, the works chosen, and the versions in order."""
 
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from src.corpus.identity import GRAM, LEAST_HITS, beat_line, note_line, similari
 from src.corpus.recording import check_kinds
 from src.corpus.tune import Tune, load_tunes
 from src.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _COMPARED_AT_ONCE = 300
 
@@ -127,24 +130,55 @@ def load_config(path: str | os.PathLike) -> CorpusConfig:
 def load_corpus_tunes(config: CorpusConfig) -> list[Tune]:
     """The tunes of all files of a configuration without the excluded works and their likes.
 
+    A list that names works of which no file of tunes knows anything is told in a warning.
+
     Raises:
-        UserError: a file is missing or damaged, or no tune is left.
+        UserError: a file is missing or damaged, a list excludes nothing that is there, or no tune
+            is left.
     """
-    excluded = {work for path in config.exclude for work in read_work_list(path)}
+    loaded = [tune for path in config.tunes for tune in load_tunes(path)]
+    excluded = _excluded_works(config, {tune.work for tune in loaded})
     tunes: dict[str, Tune] = {}
     left_out: list[Tune] = []
-    for path in config.tunes:
-        for tune in load_tunes(path):
-            if tune.work in excluded:
-                left_out.append(tune)
-            else:
-                tunes.setdefault(tune.work, tune)
+    for tune in loaded:
+        if tune.work in excluded:
+            left_out.append(tune)
+        else:
+            tunes.setdefault(tune.work, tune)
     if config.exclude_similar is not None and left_out:
         for work in similar_works(left_out, list(tunes.values()), least=config.exclude_similar):
             del tunes[work]
     if not tunes:
         raise UserError(f"no work is left in {', '.join(config.tunes)} after the exclusions")
     return list(tunes.values())
+
+
+def _excluded_works(config: CorpusConfig, known: Container[str]) -> set[str]:
+    """Works of all lists of exclusions, after a look at those that exclude nothing."""
+    files = ", ".join(config.tunes)
+    excluded: set[str] = set()
+    for path in config.exclude:
+        works = read_work_list(path)
+        unknown = [work for work in works if work not in known]
+        if works and len(unknown) == len(works):
+            raise UserError(
+                f"none of the works that {path} excludes ({_some(works)}) is in {files}; add the "
+                "file of tunes that has them, so that their melodies are known, or drop the list"
+            )
+        if unknown:
+            logger.warning(
+                "%s excludes works that are not in %s, which may stand there by other names: %s",
+                path,
+                files,
+                _some(unknown),
+            )
+        excluded.update(works)
+    return excluded
+
+
+def _some(names: Sequence[str], count: int = 8) -> str:
+    rest = len(names) - count
+    return ", ".join(names[:count]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def similar_works(known: Sequence[Tune], others: Sequence[Tune], *, least: float) -> set[str]:

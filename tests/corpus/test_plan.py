@@ -133,6 +133,26 @@ def test_excluded_works_and_their_melodies_are_left_out(tmp_path: Path) -> None:
         load_corpus_tunes(everything)
 
 
+def test_unknown_exclusions_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_tunes(TUNES[:4], tmp_path / "songs.json")
+    (tmp_path / "works.txt").write_text("songs/1\nsongs/lost\nsongs/gone\n")
+    config = CorpusConfig(
+        tunes=[str(tmp_path / "songs.json")], exclude=[str(tmp_path / "works.txt")]
+    )
+    with caplog.at_level("WARNING"):
+        assert {t.work for t in load_corpus_tunes(config)} == {"songs/0", "songs/2", "songs/3"}
+    assert "works.txt excludes works" in caplog.text
+    assert "songs/lost, songs/gone" in caplog.text
+    assert "songs/1" not in caplog.text
+    (tmp_path / "works.txt").write_text("songs/lost\n")
+    with pytest.raises(
+        UserError, match=r"none of the works .*works\.txt .*songs/lost.*songs\.json"
+    ):
+        load_corpus_tunes(config)
+    (tmp_path / "works.txt").write_text("# nothing yet\n")
+    assert len(load_corpus_tunes(config)) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
