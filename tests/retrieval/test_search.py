@@ -45,13 +45,15 @@ def test_the_kind_is_chosen_by_size(monkeypatch):
     assert WindowIndex.build(rows(150), "cosine").kind == "graph"
 
 
-def test_an_index_survives_the_disk(tmp_path):
+@pytest.mark.parametrize("kind", ["graph", "lists"])
+def test_an_index_survives_the_disk(kind, tmp_path):
+    """With the breadth of search that reached the recall."""
     references, queries = rows(500), rows(10, seed=3)
-    index = WindowIndex.build(references, "cosine", kind="graph")
+    index = WindowIndex.build(references, "cosine", kind=kind)
     description = index.save(tmp_path / "index.faiss")
     again = WindowIndex.load(tmp_path, description, "cosine")
     np.testing.assert_array_equal(index.search(queries, 5)[1], again.search(queries, 5)[1])
-    assert (again.kind, again.recall, len(again)) == ("graph", index.recall, 500)
+    assert (again.kind, again.recall, len(again)) == (kind, index.recall, 500)
 
 
 def test_a_file_that_is_not_ours_is_never_given_to_faiss(tmp_path, monkeypatch):
