@@ -152,7 +152,7 @@ def qmax(first: QmaxFeature, second: QmaxFeature) -> float:
 def nearest_limits(distances: np.ndarray, share: float) -> np.ndarray:
     """Distance of the last of the nearest ``share`` of each row, at least one: ``(N, M)`` -> N."""
     nearest = max(1, int(share * distances.shape[1]))
-    return np.partition(distances, nearest - 1, axis=1)[:, nearest - 1]
+    return np.partition(distances, nearest - 1, axis=1)[:, nearest - 1].copy()
 
 
 def qmax_distance(query: QmaxFeature, reference: QmaxFeature) -> float:
