@@ -20,6 +20,7 @@ RUN_OPTIONS = (
     "start_from",
     "report",
     "metrics",
+    "rerank",
 )
 
 
@@ -36,6 +37,14 @@ def seed_number(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is negative; a seed is a whole number from 0")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
 
 
@@ -173,6 +182,12 @@ def build_parser() -> argparse.ArgumentParser:
         default="default",
         help="Test: 'original' counts queries without another version as the original did.",
     )
+    more.add_argument(
+        "--rerank",
+        type=count,
+        metavar="K",
+        help="Test: put the K nearest recordings of every query in the order of Qmax.",
+    )
     return parser
 
 
@@ -209,6 +224,7 @@ def main() -> None:
             device=device,
             amp=arguments.amp,
             original=arguments.metrics == "original",
+            rerank=arguments.rerank,
             report=arguments.report,
         )
         print(result)

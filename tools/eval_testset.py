@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("-test_only_labels", "--test_only_labels", type=Path, metavar="FILE",
         help="measure and draw only the queries of these works (one song or song_id a line, or a "
         "JSON list); the references stay all")  # fmt: skip
+    add("--rerank", type=int, metavar="K", help="put the K nearest references of each query in "
+        "the order of Qmax; the lists must name cremaPCP (key features: an .npz)")  # fmt: skip
     add("--bootstrap", type=int, default=0, metavar="N", help="add 95 %% intervals of the figures "
         "from N resamples of the works")  # fmt: skip
     add("--seed", type=int, default=0, help="of the intervals and the picture (default: 0)")
@@ -59,6 +61,8 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     if arguments.bootstrap < 0 or arguments.batch_size < 1:
         raise UserError("--bootstrap must be 0 or more and --batch-size 1 or more")
+    if arguments.rerank is not None and arguments.rerank < 1:
+        raise UserError("--rerank must be 1 or more")
     if arguments.marks and not arguments.plot_name:
         raise UserError("-marks belongs to a picture; add -plot_name FILE.png")
 
@@ -85,6 +89,16 @@ def main() -> None:
     )
     if labels:
         result = result.restricted(labels)
+    if arguments.rerank:
+        from src.retrieval.rerank_testset import reranked
+
+        result = reranked(
+            result,
+            arguments.rerank,
+            query_path=arguments.query_path,
+            ref_path=arguments.ref_path,
+            progress=True,
+        )
     if arguments.dist_name:
         testset_files.save_distances(result, arguments.dist_name)
     if arguments.plot_name:

@@ -196,3 +196,19 @@ def read_features(path: Path, crema_version: str) -> np.ndarray:
     if not np.isfinite(pcp).all():
         raise UserError(f"{path} has values that are not finite; make it again")
     return pcp.astype(np.float32)
+
+
+def read_either_version(path: Path) -> np.ndarray:
+    """The same, of whichever version of crema the file holds: ``(T, 12)`` float32.
+
+    Raises:
+        UserError: missing, damaged, or without cremaPCP.
+    """
+    first: UserError | None = None
+    for version in FEATURE_KEYS:
+        try:
+            return read_features(path, version)
+        except UserError as error:
+            first = first or error
+    assert first is not None
+    raise first

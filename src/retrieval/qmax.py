@@ -70,7 +70,7 @@ class QmaxFeature:
     """A recording, ready to be compared.
 
     Attributes:
-        frames: ``(N, 12)`` float32, averaged cremaPCP.
+        frames: ``(N, 12)`` float32, averaged cremaPCP, each with the maximum 1 (0 for silence).
         profile: ``(12,)`` float64, mean over the recording, by which two are transposed.
         settings: what it was made with.
     """
@@ -86,15 +86,15 @@ class QmaxFeature:
 def prepare(
     pcp: np.ndarray, *, settings: QmaxSettings = DEFAULT_SETTINGS, name: str = "the recording"
 ) -> QmaxFeature:
-    """Make a recording ready to be compared.
+    """Make a recording ready to be compared: frames averaged and scaled to a maximum of 1.
 
     Args:
-        pcp: ``(T, 12)``, one frame per 4096 samples at 44.1 kHz (10.77 a second).
+        pcp: ``(T, 12)`` non-negative, one frame per 4096 samples at 44.1 kHz (10.77 a second).
         settings: of all recordings that are to be compared.
         name: of the recording, for the sentence of an error.
 
     Raises:
-        UserError: another shape, values that are not finite, or too short.
+        UserError: another shape, values that are negative or not finite, or too short.
     """
     pcp = np.asarray(pcp)
     if pcp.ndim != 2 or pcp.shape[1] != _PITCH_CLASSES or pcp.dtype.kind not in "fiu":
@@ -108,11 +108,15 @@ def prepare(
             f"({settings.embedding} times {settings.mean_frames}); leave it out or give more of it"
         )
     pcp = pcp.astype(np.float32)
-    if not np.isfinite(pcp).all():
-        raise UserError(f"cremaPCP of {name} has values that are not finite; extract it again")
+    if not np.isfinite(pcp).all() or pcp.min() < 0:
+        raise UserError(
+            f"cremaPCP of {name} has values that are negative or not finite; extract it again"
+        )
     count = len(pcp) // settings.mean_frames
     pooled = pcp[: count * settings.mean_frames].reshape(count, -1, _PITCH_CLASSES)
     frames = np.ascontiguousarray(pooled.mean(axis=1))  # (N, 12)
+    loudest = frames.max(axis=1, keepdims=True)
+    frames /= np.where(loudest > 0, loudest, 1)
     return QmaxFeature(frames, frames.mean(axis=0, dtype=np.float64), settings)
 
 

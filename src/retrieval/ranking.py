@@ -141,19 +141,38 @@ def rank_relevant(
             raise UserError(
                 "the ground truth marks a recording as a version of itself; its diagonal must be 0"
             )
-    similarity_of = _similarity(queries, references, distance)
-
-    def block_of(rows: np.ndarray) -> torch.Tensor:
-        index = torch.as_tensor(rows, device=queries.device)
-        # A product of huge numbers may overflow and a zero vector has no cosine: such a reference
-        # is the farthest of all, but still nearer than the query itself, which is left out.
-        lowest = torch.finfo(queries.dtype).min
-        similarity = similarity_of(queries[index]).nan_to_num_(lowest, neginf=lowest)
-        if exclude_self:
-            similarity[torch.arange(len(rows), device=index.device), index] = -torch.inf
-        return similarity
-
+    block_of = _block_function(queries, references, distance, exclude_self)
     return _rank_blocks(block_of, relevance, block=block, progress=progress)
+
+
+def nearest_others(
+    embeddings: Array, k: int, *, distance: str, device: torch.device | None = None
+) -> np.ndarray:
+    """The first K references of every recording among all others, in the order of the ranks.
+
+    Args:
+        embeddings: ``(N, d)``.
+        k: references to name.
+        distance, device: see :func:`rank_relevant`.
+
+    Returns:
+        ``(N, min(K, N - 1))`` int64 positions, nearest first.
+
+    Raises:
+        UserError: k is not positive; see also :func:`rank_relevant`.
+    """
+    if k < 1:
+        raise UserError(f"k must be at least 1, not {k}")
+    embeddings = _embeddings(embeddings, "query", device)
+    block_of = _block_function(embeddings, embeddings, distance, exclude_self=True)
+    n = len(embeddings)
+    found = np.empty((n, min(k, n - 1)), np.int64)
+    step = max(1, _BLOCK_ELEMENTS // n)
+    for start in range(0, n, step):
+        rows = np.arange(start, min(start + step, n))
+        order = block_of(rows).sort(dim=1, descending=True, stable=True).indices
+        found[rows] = order[:, : found.shape[1]].cpu().numpy()
+    return found
 
 
 def rank_similarities(similarity: torch.Tensor, relevance: Relevance) -> Ranking:
@@ -217,6 +236,25 @@ def _similarity(
 def _squared_length(x: torch.Tensor) -> torch.Tensor:
     """``(R,)`` without a second table of the size of ``x``."""
     return torch.cat([rows.square().sum(dim=1) for rows in x.split(_ROWS_AT_ONCE)])
+
+
+def _block_function(
+    queries: torch.Tensor, references: torch.Tensor, distance: str, exclude_self: bool
+) -> Callable[[np.ndarray], torch.Tensor]:
+    """Function from positions of queries ``(B,)`` to similarities ``(B, R)``, -inf: left out."""
+    similarity_of = _similarity(queries, references, distance)
+
+    def block_of(rows: np.ndarray) -> torch.Tensor:
+        index = torch.as_tensor(rows, device=queries.device)
+        # A product of huge numbers may overflow and a zero vector has no cosine: such a reference
+        # is the farthest of all, but still nearer than the query itself, which is left out.
+        lowest = torch.finfo(queries.dtype).min
+        similarity = similarity_of(queries[index]).nan_to_num_(lowest, neginf=lowest)
+        if exclude_self:
+            similarity[torch.arange(len(rows), device=index.device), index] = -torch.inf
+        return similarity
+
+    return block_of
 
 
 def _rank_blocks(

@@ -1,5 +1,6 @@
 """Several ways to compare recordings, evaluated on one data set, in one table."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from src.models.move import MOVEModel
 from src.models.window_embedder import Feature2Embeddings
 from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.fourier import fourier_magnitude_embedding
-from src.retrieval.metrics import summarise
+from src.retrieval.metrics import rank_distances, summarise
+from src.retrieval.qmax import qmax_distances
 from src.retrieval.ranking import rank_similarities
 from src.training.checkpoint import load_move
 from src.training.evaluation import (
     Evaluation,
     evaluate_embeddings,
     evaluate_network,
+    qmax_features,
     versions_to_find,
 )
 
@@ -35,6 +38,24 @@ def evaluate_fourier(dataset: DatasetFile) -> Evaluation:
     ]
     relevance = versions_to_find(dataset.labels)
     return evaluate_embeddings(torch.stack(embeddings), relevance, distance="cosine")
+
+
+def evaluate_qmax(
+    dataset: DatasetFile, *, workers: int | None = None, progress: bool = False
+) -> Evaluation:
+    """The unsupervised mark: every pair of recordings compared by Qmax.
+
+    Args:
+        dataset: cremaPCP.
+        workers: threads; None uses all cores.
+        progress: show a progress bar.
+    """
+    versions_to_find(dataset.labels)  # before the long work
+    features = qmax_features(dataset)
+    distances = qmax_distances(features, progress=progress, workers=workers or os.cpu_count() or 1)
+    itself = np.eye(len(features), dtype=bool)
+    ranking = rank_distances(distances, dataset.labels, dataset.labels, excluded=itself)
+    return Evaluation(summarise(ranking), ranking)
 
 
 def evaluate_untrained(dataset: DatasetFile, *, seed: int, device: torch.device) -> Evaluation:

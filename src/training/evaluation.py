@@ -1,6 +1,7 @@
 """A trained Re-MOVE model on a data set: from weights and features to the five figures."""
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ import torch
 from torch import nn
 
 from src.config import RemoveConfig
+from src.data.chroma import PITCH_CLASSES
 from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
 from src.errors import UserError
 from src.models.embed import embed_tracks
 from src.retrieval.metrics import format_figures, summarise
-from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, rank_relevant
+from src.retrieval.qmax import QmaxFeature, QmaxPairs, prepare
+from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, nearest_others, rank_relevant
 from src.retrieval.relevance import Relevance, relevance_from_labels, relevance_from_matrix
 from src.retrieval.report import write_report
+from src.retrieval.rerank import rerank_ranking
 from src.training.checkpoint import load_move, read_metadata
 from src.training.paths import find_model, model_file
 
@@ -96,14 +100,45 @@ def evaluate_network(
     device: torch.device,
     amp: bool = False,
     original: bool = False,
+    rerank: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Embed a data set, one recording at a time and at full length, and evaluate it."""
+    """Embed a data set, one recording at a time and at full length, and evaluate it.
+
+    With ``rerank``, the first so many recordings of every list are put in the order of Qmax.
+
+    Raises:
+        UserError: nothing to find, or (with ``rerank``) a recording that is too short for Qmax.
+    """
     relevance = versions_to_find(dataset.labels, ytrue)  # before the long work
+    features = qmax_features(dataset) if rerank else []
     embeddings = embed_tracks(model, dataset.data, device=device, amp=amp, progress=progress)
-    return evaluate_embeddings(
+    evaluation = evaluate_embeddings(
         embeddings, relevance, distance=distance, original=original, device=device
     )
+    if not rerank:
+        return evaluation
+    ranking = rerank_ranking(
+        evaluation.ranking,
+        relevance,
+        nearest_others(embeddings, rerank, distance=distance, device=device),
+        QmaxPairs(features),
+        workers=os.cpu_count() or 1,
+        progress=progress,
+    )
+    return Evaluation(summarise(ranking, original=original), ranking)
+
+
+def qmax_features(dataset: DatasetFile) -> list[QmaxFeature]:
+    """The recordings of a data set, ready for Qmax.
+
+    Raises:
+        UserError: one of them is too short.
+    """
+    return [
+        prepare(track[0, :PITCH_CLASSES].T.float().numpy(), name=f"recording {number} ({label})")
+        for number, (track, label) in enumerate(zip(dataset.data, dataset.labels, strict=True))
+    ]
 
 
 def warn_of_other_features(path: Path, metadata: dict[str, Any], crema_version: str | None) -> None:
@@ -143,6 +178,7 @@ def evaluate_experiment(
     device: torch.device,
     amp: bool = False,
     original: bool = False,
+    rerank: int | None = None,
     report: Path | None = None,
 ) -> Evaluation:
     """Evaluate the weights of an experiment on the benchmark, or else on the bundled demo.
@@ -153,6 +189,7 @@ def evaluate_experiment(
         device: where to compute.
         amp: mixed precision.
         original: count queries without another version as the original program did.
+        rerank: put the first so many recordings of every list in the order of Qmax.
         report: folder for per-query figures, bootstrap intervals and plots.
 
     Raises:
@@ -174,6 +211,7 @@ def evaluate_experiment(
         device=device,
         amp=amp,
         original=original,
+        rerank=rerank,
         progress=True,
     )
     if report is not None:
@@ -182,7 +220,12 @@ def evaluate_experiment(
             report,
             works=dataset.labels,
             original=original,
-            about={"model": path.name, "recordings": len(dataset), **metadata},
+            about={
+                "model": path.name,
+                "recordings": len(dataset),
+                **({"re-ranked by Qmax": rerank} if rerank else {}),
+                **metadata,
+            },
         )
         logger.info("report: %s", report)
     return evaluation

@@ -18,9 +18,14 @@ SMALL = QmaxSettings(mean_frames=2, embedding=3, neighbours=0.2)
 
 
 def chroma(seed=0, frames=120, levels=64):
-    """Chords of some frames each; values are fractions of 64, so that sums have no rounding."""
+    """Chords of some frames each.
+
+    Values are fractions of 64 and every frame has the same loudest class, so that averages, their
+    maxima and the sums of distances have no rounding.
+    """
     rng = np.random.default_rng(seed)
     chords = np.repeat(rng.random((frames, 12)) ** 3, rng.integers(1, 6, frames), axis=0)
+    chords[:, 0] = 1
     return (np.round(chords[:frames] * levels) / levels).astype(np.float32)
 
 
@@ -29,7 +34,8 @@ def plain_qmax(first, second, settings):
     m, width, share = settings.mean_frames, settings.embedding, settings.neighbours
 
     def averaged(pcp):
-        return [pcp[i * m : (i + 1) * m].mean(axis=0) for i in range(len(pcp) // m)]
+        frames = [pcp[i * m : (i + 1) * m].mean(axis=0) for i in range(len(pcp) // m)]
+        return [frame / (frame.max() or 1) for frame in frames]
 
     def embedded(frames):
         return [np.concatenate(frames[i : i + width]) for i in range(len(frames) - width + 1)]
@@ -98,6 +104,12 @@ def test_numbers_without_exact_fractions_differ_little():
     assert found == pytest.approx(plain_qmax(first, second, SMALL), abs=1e-3)
 
 
+def test_loudness_changes_nothing():
+    first, second = chroma(1, 200), chroma(2, 160)
+    fading = second * 2.0 ** -np.arange(0, 40).repeat(4)[:, None]
+    assert qmax(prepare(first / 4), prepare(fading)) == qmax(prepare(first), prepare(second))
+
+
 @pytest.mark.parametrize("semitones", range(12))
 def test_transposition_changes_nothing(semitones):
     first, second = chroma(1, 200), chroma(2, 160)
@@ -151,6 +163,7 @@ def test_recordings_as_short_as_may_be():
         (np.zeros(12), "12 pitch classes"),
         (np.full((99, 12), "a"), "12 pitch classes"),
         (np.full((99, 12), np.nan), "not finite"),
+        (np.full((99, 12), -1.0), "negative"),
     ],
 )
 def test_bad_features_are_refused_in_a_sentence(pcp, words):
