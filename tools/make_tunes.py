@@ -6,7 +6,7 @@ python -m tools.make_tunes data/tunes --openewld FOLDER --pop909 FOLDER
 import argparse
 from pathlib import Path
 
-from src.corpus.sources import READERS, cached_tunes
+from src.corpus.sources import READERS, WITH_MUSIC21, cached_tunes
 from src.errors import run_front
 
 
@@ -17,8 +17,8 @@ def main() -> None:
     parser.add_argument("--pop909", type=Path, metavar="FOLDER", help="POP909, unpacked")
     arguments = parser.parse_args()
     folders = {"openewld": arguments.openewld, "pop909": arguments.pop909}
-    for collection in READERS:  # the fiddle books come with music21
-        if collection == "fiddle" or folders[collection] is not None:
+    for collection in READERS:
+        if collection in WITH_MUSIC21 or folders.get(collection) is not None:
             tunes = cached_tunes(collection, arguments.out_dir, folders.get(collection))
             print(f"{arguments.out_dir / collection}.json: {len(tunes)} works")
 

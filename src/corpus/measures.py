@@ -14,7 +14,8 @@ class Measure:
     """One printed measure; times in quarter notes from its start.
 
     ``notes`` holds (onset, duration, pitch, tied to the note before); ``chords`` holds (onset,
-    root, quality, bass). ``ending`` is the number of a first or second ending, 0 outside.
+    root, quality, bass). ``ending`` is the number of a first or second ending, 0 outside;
+    ``fermatas`` are the times at which held notes end.
     """
 
     notes: list[tuple[float, float, int, bool]] = field(default_factory=list)
@@ -24,6 +25,7 @@ class Measure:
     repeat_end: bool = False
     ending: int = 0
     double_end: bool = False
+    fermatas: list[float] = field(default_factory=list)
 
 
 def split_parts(measures: list[Measure]) -> list[tuple[list[Measure], bool]]:

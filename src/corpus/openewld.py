@@ -117,11 +117,11 @@ def read_lead_sheet(path: str | os.PathLike) -> Tune:
         ValueError: it holds no music that can be arranged.
     """
     path = Path(path)
-    root = _score(path)
+    root = read_score(path)
     part = root.find("part")
     if part is None:
         raise ValueError("no part")
-    measures, (beats, unit), (tonic, mode), tempo = _measures(part)
+    measures, (beats, unit), (tonic, mode), tempo = read_measures(part)
     meter, scale = normalise_meter(beats, unit)
     sections, order = sections_from_measures(measures, bar=beats * 4 / unit, scale=scale)
     title = path.stem.replace("_", " ")
@@ -141,10 +141,21 @@ def read_lead_sheet(path: str | os.PathLike) -> Tune:
     ).check()
 
 
-def _score(path: Path) -> ElementTree.Element:
+def read_score(path: Path) -> ElementTree.Element:
+    """Root element of a MusicXML score, compressed (.mxl) or not.
+
+    Raises:
+        ValueError: no score, or too large a one.
+    """
+    if path.suffix != ".mxl":
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError("score too large")
+        return ElementTree.fromstring(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         names = [
-            n for n in archive.namelist() if n.endswith(".xml") and not n.startswith("META-INF")
+            name
+            for name in archive.namelist()
+            if name.endswith((".xml", ".musicxml")) and not name.startswith("META-INF")
         ]
         if not names:
             raise ValueError("no score inside")
@@ -153,7 +164,10 @@ def _score(path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(archive.read(names[0]))
 
 
-def _measures(part):
+def read_measures(
+    part: ElementTree.Element,
+) -> tuple[list[Measure], tuple[int, int], tuple[int, str], float]:
+    """Measures of one part, the time signature and the key it begins with, and its tempo."""
     measures: list[Measure] = []
     divisions = 1.0
     meter: tuple[int, int] | None = None
@@ -217,6 +231,8 @@ def _add_note(element, measure: Measure, onset: float, length: float) -> None:
     alter = round(float(element.findtext("pitch/alter", "0")))
     pitch = 12 * (int(element.findtext("pitch/octave")) + 1) + STEPS[step] + alter
     tied = any(t.get("type") == "stop" for t in element.findall("tie"))
+    if element.find("notations/fermata") is not None:
+        measure.fermatas.append(onset + length)
     if element.find("chord") is not None and measure.notes:
         # A written second voice: the melody is on top.
         if pitch > measure.notes[-1][2]:

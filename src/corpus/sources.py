@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from src.corpus.chorale import read_chorales
 from src.corpus.fiddle import read_fiddle_books
 from src.corpus.identity import merge_works
 from src.corpus.openewld import read_openewld
@@ -10,7 +11,13 @@ from src.corpus.pop909 import read_pop909
 from src.corpus.tune import Tune, load_tunes, save_tunes
 from src.errors import UserError
 
-READERS = {"openewld": read_openewld, "fiddle": read_fiddle_books, "pop909": read_pop909}
+READERS = {
+    "openewld": read_openewld,
+    "fiddle": read_fiddle_books,
+    "pop909": read_pop909,
+    "chorale": read_chorales,
+}
+WITH_MUSIC21 = ("fiddle", "chorale")  # come with music21; need no folder
 
 
 def cached_tunes(
@@ -19,9 +26,9 @@ def cached_tunes(
     """Works of one collection, from ``cache/<collection>.json`` or parsed and written there.
 
     Args:
-        collection: openewld, fiddle or pop909.
-        folder: where the collection is unpacked; not needed for fiddle (music21's corpus) nor
-            once the cache is there.
+        collection: openewld, fiddle, pop909 or chorale.
+        folder: where the collection is unpacked; not needed for fiddle and chorale (music21's
+            corpus) nor once the cache is there.
 
     Raises:
         UserError: unknown collection, or neither a cache nor a folder.
@@ -31,7 +38,7 @@ def cached_tunes(
     path = Path(cache) / f"{collection}.json"
     if path.is_file():
         return load_tunes(path)
-    if folder is None and collection != "fiddle":
+    if folder is None and collection not in WITH_MUSIC21:
         raise UserError(
             f"{path} is not there; say in which folder {collection} is unpacked to make it"
         )
