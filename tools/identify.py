@@ -29,6 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--top", type=int, default=5, help="works to name for each query (default: 5)")
     add("--threshold", type=float, default=0.05, metavar="P",
         help="largest p-value of a match (default: 0.05)")  # fmt: skip
+    add("--rerank", type=int, default=0, metavar="K", help="put the K nearest recordings in the "
+        "order of Qmax, which hears them in full; needs their sound (or cremaPCP)")  # fmt: skip
     add("--format", choices=FORMATS, default="table", help="default: table")
     add("--out", type=Path, metavar="FILE", help="write there in place of the screen")
     add("--device", default="auto", help=f"{', '.join(DEVICE_NAMES)} or cuda:N")
@@ -41,6 +43,8 @@ def main() -> None:
     device = select_device(arguments.device)
     if arguments.top < 1:
         raise UserError("--top must be 1 or more")
+    if arguments.rerank < 0:
+        raise UserError("--rerank must be 1 or more (0: as the embeddings say)")
     if not 0 < arguments.threshold <= 1:
         raise UserError("--threshold must lie above 0 and at most at 1")
 
@@ -49,6 +53,7 @@ def main() -> None:
     from src.files import atomic_path
     from src.retrieval.answer_text import answers_text
     from src.retrieval.identify import Answer, Identifier, each_answer
+    from src.retrieval.qmax_references import QmaxReferences
     from src.retrieval.query_files import list_queries
     from src.retrieval.recording_windows import Recording2Windows
     from src.retrieval.references import References
@@ -59,7 +64,12 @@ def main() -> None:
         raise UserError(f"the model {model} is not there; name it with --model")
     embedder = Recording2Windows(model, device=device, settings=references.settings)
     queries = list_queries(arguments.queries, embedder)
-    identifier = Identifier(references, embedder)
+    identifier = Identifier(
+        references,
+        embedder,
+        rerank=arguments.rerank,
+        pair_distances=QmaxReferences(references, device=device) if arguments.rerank else None,
+    )
     answers, failures = [], []
     results = each_answer(queries, identifier, top=arguments.top, threshold=arguments.threshold)
     bar = tqdm(results, total=len(queries), unit="query", disable=len(queries) < 2)

@@ -1,7 +1,7 @@
 """What a recording is: the works and versions among the references that come nearest to it."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from src.retrieval.references import References
 from src.retrieval.search import WindowIndex
 from src.retrieval.spans import Span, matching_spans
 from src.retrieval.windows import Windows, WindowTable
+
+PairDistances = Callable[[str, Sequence[int]], np.ndarray]
 
 MATCH, NO_MATCH, UNKNOWN = "match", "nothing here matches", "unknown"
 THRESHOLD = 0.05
@@ -46,12 +48,12 @@ class WorkMatch:
     """A work beside a query.
 
     Attributes:
-        rank: 1 is the nearest.
+        rank: 1 is the nearest (or, re-ranked, the first in that order).
         work: its name.
         distance: of its nearest version.
         p_value: of its nearest version.
         matches: whether the p-value is at most the threshold.
-        versions: its versions, nearest first.
+        versions: its versions, nearest (or, re-ranked, most alike) first.
     """
 
     rank: int
@@ -71,7 +73,7 @@ class Answer:
         seconds: its length.
         verdict: ``match``, ``nothing here matches``, or ``unknown`` where there are too few
             references for a p-value.
-        works: nearest works, in order of distance, whether they match or not.
+        works: nearest works, in order of distance or as re-ranked, whether they match or not.
         calibration: how p-values were obtained.
         recall: of the search index; 1.0 means that nothing can have been missed.
     """
@@ -95,13 +97,25 @@ class Identifier:
     Args:
         references: the set.
         embedder: the model that made it.
+        rerank: put the first so many recordings in the order of ``pair_distances``; 0 leaves it.
+        pair_distances: from a query and positions of references to distances, such as
+            :class:`src.retrieval.qmax_references.QmaxReferences`.
 
     Raises:
         UserError: the model is another than that of the references, or the index is damaged.
     """
 
-    def __init__(self, references: References, embedder: Recording2Windows) -> None:
+    def __init__(
+        self,
+        references: References,
+        embedder: Recording2Windows,
+        *,
+        rerank: int = 0,
+        pair_distances: PairDistances | None = None,
+    ) -> None:
         references.require_model(embedder)
+        self.rerank = rerank if pair_distances else 0
+        self.pair_distances = pair_distances
         self.references = references
         self.embedder = embedder
         self.table = references.table
@@ -130,17 +144,23 @@ class Identifier:
 
         Raises:
             AudioError: the recording cannot be used.
+            UserError: recordings that re-ranking needs cannot be used.
         """
         return self.answer(str(query), self.embedder(query), top=top, threshold=threshold)
 
     def answer(
         self, name: str, windows: RecordingWindows, *, top: int = TOP, threshold: float = THRESHOLD
     ) -> Answer:
-        """Answer for a recording that is embedded already."""
+        """Answer for a recording that is embedded already; re-ranking reads ``name``, its file."""
         if top < 1 or not 0 < threshold <= 1:
             raise UserError("top must be 1 or more, and threshold above 0 and at most 1")
         query = WindowTable.build([windows.wide.embeddings], self.references.distance)
-        positions, distances = self._nearest(query, top)
+        positions, distances = self._nearest(query, max(top, self.rerank))
+        if self.rerank and self.pair_distances and len(positions):
+            first = self.pair_distances(name, positions[: self.rerank].tolist())
+            order = np.arange(len(positions))
+            order[: len(first)] = np.argsort(first, kind="stable")
+            positions, distances = positions[order], distances[order]
         to_cohort = self.cohort.nearest_to(query)[0]
         works: dict[str, list[tuple[int, float]]] = {}
         for position, distance in zip(positions, distances, strict=True):
@@ -160,7 +180,7 @@ class Identifier:
                 p_value = self.calibration.p_of_best(distance, to_cohort)
                 spans = spans_between(windows, narrow[position], wide.get(position), query.distance)
                 matches.append(VersionMatch(row.name, row.path, distance, p_value, spans))
-            best = matches[0]
+            best = min(matches, key=lambda match: match.distance)
             matched = best.p_value is not None and best.p_value <= threshold
             ranked.append(WorkMatch(rank, work, best.distance, best.p_value, matched, matches))
         if ranked and ranked[0].p_value is None:

@@ -188,3 +188,31 @@ def test_times_and_probabilities_for_reading():
     assert [p_text(p) for p in (None, 1e-9, 0.0123, 0.5)] == [
         "unknown", "< 0.0001", "0.012", "0.5",
     ]  # fmt: skip
+
+
+def test_the_nearest_in_another_order(world, tmp_path):
+    _, embedder, references = world
+    query = save_recording(tmp_path / "k3.npy", 3, start_s=9, seed=9)
+    plain = Identifier(references, embedder)(query, top=2)
+    asked = []
+
+    def last_first(name, positions):
+        asked.append((name, positions))
+        return -np.arange(len(positions))
+
+    identifier = Identifier(references, embedder, rerank=6, pair_distances=last_first)
+    answer = identifier(query, top=2)
+    ((name, positions),) = asked
+    assert name == str(query)
+    assert len(positions) == 6
+    nearest = [references.rows[position].name for position in positions]
+    assert set(nearest[:2]) == {"w03v0", "w03v1"}
+    assert answer.works[0].versions[0].name == nearest[-1]
+    assert [work.rank for work in answer.works] == [1, 2]
+    assert "work 03" not in [work.work for work in answer.works]
+    # The distances and what they are worth are still those of the embeddings.
+    assert answer.works[0].distance == min(v.distance for v in answer.works[0].versions)
+    assert answer.works[0].distance > plain.works[0].distance
+    assert answer.works[0].p_value > plain.works[0].p_value
+    one = Identifier(references, embedder, rerank=1, pair_distances=last_first)(query, top=2)
+    assert one == plain
