@@ -81,7 +81,8 @@ class VersionWriter:
             "utt": job.utt,
             "wav": "",
             "dur_s": round(len(version.signal) / version.sample_rate, 3),
-            "song": job.tune.work,
+            "song": job.tune.song,
+            "notation": job.tune.work,
             "version": f"v{job.version:02d}",
             "title": job.tune.title,
         }
@@ -196,9 +197,12 @@ def describe_corpus(
 
 
 def write_dataset(jobs: Sequence[Job], output: Output) -> int:
-    """Write ``dataset.txt`` from the rows that are there, in the order of the jobs."""
+    """Write ``dataset.txt`` from the rows that are there, in the order of the jobs.
+
+    Which works are one song may be known better than when a version was made: the jobs say it.
+    """
     rows = [
-        line_to_dict(path.read_text("utf-8").strip())
+        line_to_dict(path.read_text("utf-8").strip()) | {"song": job.tune.song}
         for job in jobs
         if (path := output.row_path(job)).is_file()
     ]

@@ -105,11 +105,13 @@ def read_chorale(path: str | os.PathLike, *, titles: dict[str, str] | None = Non
     measures = _with_chords(voices, beat=meter.pulse / scale)
     measures = cut_at_fermatas(measures, _fermatas(voices), bar=beats * 4 / unit)
     sections, order = sections_from_measures(measures, bar=beats * 4 / unit, scale=scale)
-    title = (titles or {}).get(number, f"BWV {number}")
-    name = slug(title.replace("ß", "ss"))
+    # "69.6-a" is another piece than 69.6, not another file of it.
+    known = {} if path.stem.endswith("-a") else (titles or {})
+    title = known.get(number, path.stem.replace("bwv", "BWV "))
     reference = slug(path.stem.replace("bwv", "bwv "))
+    name = slug(title.replace("ß", "ss")) + "-" if number in known else ""
     return Tune(
-        work=f"chorale/{name}-{reference}" if number in (titles or {}) else f"chorale/{reference}",
+        work=f"chorale/{name}{reference}",
         title=title,
         composer="hymn tune, harmonised by J. S. Bach",
         source="Bach chorales",

@@ -77,9 +77,13 @@ def _on_beats(melody: Sequence[MelodyNote], length: float, pulse: float) -> list
 
 
 def similarity_pairs(
-    tunes: Sequence[Tune], *, least: float = TITLE_THRESHOLD
+    tunes: Sequence[Tune], *, least: float = TITLE_THRESHOLD, split: int | None = None
 ) -> dict[tuple[int, int], float]:
     """Share of the shorter melody that two tunes have in common.
+
+    Args:
+        least: smaller similarities are left out.
+        split: compare only the tunes before this index with those from it on.
 
     Returns:
         ``{(i, j): similarity}`` with i < j for pairs of at least ``least``; 0 to 1, the better of
@@ -87,14 +91,14 @@ def similarity_pairs(
     """
     result: dict[tuple[int, int], float] = {}
     for level, factor in ((note_line, 1.0), (beat_line, 0.8)):
-        for pair, value in _level_pairs([level(t) for t in tunes]).items():
+        for pair, value in _level_pairs([level(t) for t in tunes], split).items():
             value *= factor
             if value >= least and value > result.get(pair, 0.0):
                 result[pair] = value
     return result
 
 
-def _level_pairs(lines: Sequence[Line]) -> dict[tuple[int, int], float]:
+def _level_pairs(lines: Sequence[Line], split: int | None) -> dict[tuple[int, int], float]:
     places: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
     for index, line in enumerate(lines):
         for at, gram in enumerate(line.grams()):
@@ -106,7 +110,7 @@ def _level_pairs(lines: Sequence[Line]) -> dict[tuple[int, int], float]:
             continue
         for n, (i, at) in enumerate(found):
             for j, other in found[n + 1 :]:
-                if i != j:
+                if i != j and (split is None or (i < split) != (j < split)):
                     hits[i, j].append((at, other)) if i < j else hits[j, i].append((other, at))
     return {
         pair: _coverage(lines[pair[0]], lines[pair[1]], found)

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from src.corpus.dice import generator
+from src.corpus.families import read_same_works
 from src.corpus.features import Feature
 from src.corpus.identity import GRAM, LEAST_HITS, beat_line, note_line, similarity_pairs
 from src.corpus.recording import check_kinds
@@ -56,6 +57,9 @@ class CorpusConfig(_Strict):
         soundfonts: names or paths; None takes the free ones found on this machine.
         recordings: weight by kind of recording; None takes the usual ones.
         exclude: files with one work identity a line.
+        same_works: file of works that are one across collections (``tools.make_tunes`` writes it):
+            they are one ``song`` in the manifest, and excluded together. None takes every work of
+            every collection for another song.
         exclude_similar: works that share this much of their melody (0 to 1, see
             :mod:`src.corpus.identity`) with an excluded work are left out as well; None compares
             no melodies.
@@ -74,6 +78,7 @@ class CorpusConfig(_Strict):
     soundfonts: list[str] | None = None
     recordings: dict[str, float] | None = None
     exclude: list[str] = []
+    same_works: str | None = None
     exclude_similar: float | None = Field(0.3, gt=0, le=1)
     features: list[Feature] = []
     audio: AudioFormat = AudioFormat()
@@ -138,6 +143,11 @@ def load_corpus_tunes(config: CorpusConfig) -> list[Tune]:
     """
     loaded = [tune for path in config.tunes for tune in load_tunes(path)]
     excluded = _excluded_works(config, {tune.work for tune in loaded})
+    if config.same_works is not None:
+        song_of = read_same_works(config.same_works)
+        loaded = [replace(tune, family=song_of.get(tune.work, "")) for tune in loaded]
+        songs = {tune.song for tune in loaded if tune.work in excluded}
+        excluded |= {tune.work for tune in loaded if tune.song in songs}
     tunes: dict[str, Tune] = {}
     left_out: list[Tune] = []
     for tune in loaded:
@@ -197,9 +207,8 @@ def similar_works(known: Sequence[Tune], others: Sequence[Tune], *, least: float
     found: set[str] = set()
     for start in range(0, len(near), _COMPARED_AT_ONCE):
         part = near[start : start + _COMPARED_AT_ONCE]
-        for (i, j), _ in similarity_pairs([*fixed, *part], least=least).items():
-            if i < len(fixed) <= j:
-                found.add(part[j - len(fixed)].work)
+        for _, j in similarity_pairs([*fixed, *part], least=least, split=len(fixed)):
+            found.add(part[j - len(fixed)].work)
     return found
 
 

@@ -153,6 +153,8 @@ class Tune:
         tempo: nominal quarter notes a minute (after normalisation of the metre).
         sections: distinct sections; ``order`` says in which order the source plays them.
         settings: other people's notations of the same work (same ``work``), with real variants.
+        family: identity shared with works of other collections that have the same melody (see
+            :mod:`src.corpus.families`); empty where there are none. Not kept in files of tunes.
     """
 
     work: str
@@ -167,6 +169,12 @@ class Tune:
     sections: tuple[Section, ...]
     order: tuple[int, ...]
     settings: tuple["Tune", ...] = ()
+    family: str = ""
+
+    @property
+    def song(self) -> str:
+        """What versions of one work have in common, across collections."""
+        return self.family or self.work
 
     def setting(self, index: int) -> "Tune":
         """Setting 0 is the tune itself, 1 and on are the others."""
