@@ -82,7 +82,6 @@ class VersionWriter:
             "wav": "",
             "dur_s": round(len(version.signal) / version.sample_rate, 3),
             "song": job.tune.song,
-            "notation": job.tune.work,
             "version": f"v{job.version:02d}",
             "title": job.tune.title,
         }
@@ -94,6 +93,8 @@ class VersionWriter:
             row["wav"] = path.as_posix()
             write_audio(version, path, output.audio)
         row["choices"] = version.choices
+        if job.tune.family:  # the song is named after a work of another collection, perhaps
+            row["notation"] = job.tune.work
         with atomic_path(output.row_path(job)) as temporary:
             temporary.write_text(dict_to_line(row) + "\n", "utf-8")
         return row["dur_s"]

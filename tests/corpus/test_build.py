@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,18 @@ def test_rows_are_single_lines_of_json(tmp_path: Path) -> None:
     assert list(json.loads(lines[0])) == [
         "utt", "wav", "dur_s", "song", "version", "title", "choices",
     ]  # fmt: skip
+
+
+def test_versions_of_a_family_are_one_song_also_where_they_were_made_before(
+    tmp_path: Path,
+) -> None:
+    output = Output(tmp_path, FLAC)
+    last(build(plan_jobs(TUNES[:2], versions=1), output, SETTINGS, workers=0, maker=FakeMaker))
+    family = [replace(tune, family="songs/anna") for tune in TUNES]
+    report = last(
+        build(plan_jobs(family, versions=1), output, SETTINGS, workers=0, maker=FakeMaker)
+    )
+    assert (report.made, report.kept) == (1, 2)
+    rows = read_manifest(tmp_path / "dataset.txt")
+    assert [row["song"] for row in rows] == ["songs/anna"] * 3
+    assert rows[2]["notation"] == "songs/cilla"
