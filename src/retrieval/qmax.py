@@ -140,23 +140,45 @@ def qmax(first: QmaxFeature, second: QmaxFeature) -> float:
     loops = kernels()
     rows = _TRANSPOSED[transposition(first, second)]
     moved = np.ascontiguousarray(second.frames[:, rows].T)  # (12, M)
-    between_frames = loops.frame_distances(first.frames, moved)
-    distances = loops.sum_diagonals(between_frames, settings.embedding)  # (N', M')
+    n, m = len(first), len(second)
+    # One allocation for all tables: several would be handed back to the system after every pair,
+    # and fetching fresh pages takes as long as half of the arithmetic.
+    space, scratch = np.empty((2, n * m), np.float32)
+    between_frames = scratch.reshape(n, m)  # only needed for the sums
+    loops.frame_distances(first.frames, moved, between_frames)
+    n, m = n - settings.embedding + 1, m - settings.embedding + 1
+    distances = space[: n * m].reshape(n, m)
+    loops.sum_diagonals(between_frames, settings.embedding, distances)
     return float(
         loops.longest_alignment(
             distances,
-            nearest_limits(distances, settings.neighbours),
-            nearest_limits(np.ascontiguousarray(distances.T), settings.neighbours),
+            nearest_limits(distances, settings.neighbours, scratch),
+            nearest_limits(distances.T, settings.neighbours, scratch),
             np.float32(settings.onset),
             np.float32(settings.extension),
         )
     )
 
 
-def nearest_limits(distances: np.ndarray, share: float) -> np.ndarray:
-    """Distance of the last of the nearest ``share`` of each row, at least one: ``(N, M)`` -> N."""
+def nearest_limits(
+    distances: np.ndarray, share: float, scratch: np.ndarray | None = None
+) -> np.ndarray:
+    """Distance of the last of the nearest ``share`` of each row, at least one.
+
+    Args:
+        distances: ``(N, M)`` float32.
+        share: above 0 and at most 1.
+        scratch: at least ``N * M`` float32 to write over; None makes it.
+
+    Returns:
+        ``(N,)`` float32.
+    """
     nearest = max(1, int(share * distances.shape[1]))
-    return np.partition(distances, nearest - 1, axis=1)[:, nearest - 1].copy()
+    scratch = np.empty(distances.size, np.float32) if scratch is None else scratch
+    table = scratch[: distances.size].reshape(distances.shape)
+    table[...] = distances
+    table.partition(nearest - 1, axis=1)
+    return table[:, nearest - 1].copy()
 
 
 def qmax_distance(query: QmaxFeature, reference: QmaxFeature) -> float:

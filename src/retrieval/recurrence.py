@@ -15,8 +15,8 @@ import numpy as np
 class Kernels(NamedTuple):
     """Compiled forms of the functions of this module."""
 
-    frame_distances: Callable[..., np.ndarray]
-    sum_diagonals: Callable[..., np.ndarray]
+    frame_distances: Callable[..., None]
+    sum_diagonals: Callable[..., None]
     longest_alignment: Callable[..., float]
 
 
@@ -29,49 +29,45 @@ def kernels() -> Kernels:
     return Kernels(compiled(frame_distances), compiled(sum_diagonals), compiled(longest_alignment))
 
 
-def frame_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def frame_distances(first: np.ndarray, second: np.ndarray, out: np.ndarray) -> None:
     """Squared Euclidean distances between all frames of two recordings.
+
+    Differences are squared, and not the product of frames taken from their squares, so that equal
+    frames have the distance 0 and ties stay ties.
 
     Args:
         first: ``(N, C)`` float32.
         second: ``(C, M)`` float32, frames along the last axis.
-
-    Returns:
-        ``(N, M)`` float32. Differences are squared and not the product of frames taken from their
-        squares, so that equal frames have the distance 0 and ties stay ties.
+        out: ``(N, M)`` float32, written.
     """
     frames, channels = first.shape
     columns = second.shape[1]
-    distances = np.zeros((frames, columns), np.float32)
     for i in range(frames):
-        row = distances[i]
+        row = out[i]
+        row[:] = 0
         for c in range(channels):
             value, others = first[i, c], second[c]
             for j in range(columns):
                 difference = value - others[j]
                 row[j] += difference * difference
-    return distances
 
 
-def sum_diagonals(distances: np.ndarray, length: int) -> np.ndarray:
+def sum_diagonals(distances: np.ndarray, length: int, out: np.ndarray) -> None:
     """Sums of ``length`` neighbours along the diagonals: distances of delay-embedded frames.
 
     Args:
         distances: ``(N, M)`` float32, squared, between single frames.
         length: frames in an embedded frame.
-
-    Returns:
-        ``(N - length + 1, M - length + 1)`` float32.
+        out: ``(N - length + 1, M - length + 1)`` float32, written.
     """
-    rows, columns = distances.shape[0] - length + 1, distances.shape[1] - length + 1
-    sums = np.zeros((rows, columns), np.float32)
+    rows, columns = out.shape
     for i in range(rows):
-        row = sums[i]
+        row = out[i]
+        row[:] = 0
         for step in range(length):
             others = distances[i + step, step : step + columns]
             for j in range(columns):
                 row[j] += others[j]
-    return sums
 
 
 def longest_alignment(

@@ -102,3 +102,12 @@ def test_data_is_found_below_the_main_path_or_here(tmp_path, monkeypatch):
     assert find_data(main, "val.pt") == Path("val.pt")
     (main / "val.pt").touch()
     assert find_data(main, "val.pt") == main / "val.pt"
+
+
+def test_re_ranking_does_not_name_an_experiment(capsys):
+    arguments, _, name = resolve(["-rt", "test", "--rerank", "20"])
+    assert arguments.rerank == 20
+    assert name == resolve(["-rt", "test"])[2]
+    with pytest.raises(SystemExit):
+        resolve(["--rerank", "0"])
+    assert "0 is less than 1" in capsys.readouterr().err
