@@ -7,7 +7,7 @@ the configuration and the newest checkpoint are copied.
 import argparse
 from pathlib import Path
 
-from src.errors import run_front
+from src.errors import UserError, run_front
 from src.training.checkpoint import export_coverhunter, export_move
 
 
@@ -22,9 +22,23 @@ def main() -> None:
         "target", type=Path, help="file (a .json is written beside it) or directory to write"
     )
     parser.add_argument("--full", action="store_true", help="keep 32-bit floats")
+    parser.add_argument(
+        "--average",
+        type=int,
+        default=1,
+        metavar="N",
+        help="CoverHunter: the mean of the newest N checkpoints' weights (default: the newest)",
+    )
     arguments = parser.parse_args()
-    export = export_coverhunter if arguments.source.is_dir() else export_move
-    size = export(arguments.source, arguments.target, half=not arguments.full)
+    half = not arguments.full
+    if arguments.source.is_dir():
+        size = export_coverhunter(
+            arguments.source, arguments.target, half=half, average=arguments.average
+        )
+    elif arguments.average == 1:
+        size = export_move(arguments.source, arguments.target, half=half)
+    else:
+        raise UserError("--average is for CoverHunter directories; leave it out for a MOVE file")
     print(f"{arguments.target}: {size / 1e6:.1f} MB")
 
 

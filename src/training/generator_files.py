@@ -218,8 +218,35 @@ def spec_from_hparams(hparams: dict[str, Any], source: object) -> CQTSpec:
         raise UserError(f"{source}, section cqt and input_dim: {error}") from error
 
 
+def load_averaged(model_dir: str | os.PathLike, count: int) -> CoverHunter:
+    """The mean of the weights of the newest ``count`` checkpoints of one training.
+
+    Weights that were visited one after the other lie in one valley, and its middle generalises
+    better than its sides: Izmailov et al., "Averaging weights leads to wider optima and better
+    generalization" (UAI 2018).
+
+    Raises:
+        UserError: there are fewer checkpoints, or one of them cannot be read.
+    """
+    epochs = list(list_generators(model_dir))[-count:]
+    if len(epochs) < max(count, 1):
+        raise UserError(f"{model_dir} holds {len(epochs)} checkpoints, of {count} to be averaged")
+    model = load_coverhunter(model_dir, epochs[-1])
+    own = model.state_dict()
+    sums = {name: torch.zeros_like(value, dtype=torch.double) for name, value in own.items()}
+    for epoch in epochs:
+        for name, value in load_coverhunter(model_dir, epoch).state_dict().items():
+            sums[name] += value.double()
+    means = {
+        name: (sums[name] / count).to(value.dtype) if value.is_floating_point() else value
+        for name, value in own.items()
+    }
+    model.load_state_dict(means)
+    return model
+
+
 def export_coverhunter(
-    source: str | os.PathLike, target: str | os.PathLike, *, half: bool = True
+    source: str | os.PathLike, target: str | os.PathLike, *, half: bool = True, average: int = 1
 ) -> int:
     """Copy configuration and newest checkpoint of a model directory; returns their size in bytes.
 
@@ -227,12 +254,13 @@ def export_coverhunter(
         source: model directory, see :func:`load_coverhunter`.
         target: model directory to write.
         half: store the weights in 16-bit floats.
+        average: take the mean of so many of the newest checkpoints.
 
     Raises:
         UserError: ``source`` holds no model, or ``target`` cannot be written.
     """
     source, target = Path(source), Path(target)
-    model = load_coverhunter(source)
+    model = load_coverhunter(source) if average == 1 else load_averaged(source, average)
     model.hparams = portable(model.hparams)
     weights = generator_path(target, model.epoch)
     save_generator(model, weights, half=half)

@@ -255,6 +255,21 @@ class TestSaving:
             assert path.is_dir() or b"somebody" not in path.read_bytes()
         assert not local.keys() & load_coverhunter(tmp_path / "shipped").hparams.keys()
 
+    def test_export_of_the_mean_of_checkpoints(self, directory, tmp_path):
+        model = load_coverhunter(directory)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 1
+        save_generator(model, generator_path(directory, 13))
+        target = tmp_path / "mean"
+        export_coverhunter(directory, target, half=False, average=2)
+        first, mean = load_coverhunter(directory, 12), load_coverhunter(target)
+        assert mean.epoch == 13
+        for name, parameter in mean.named_parameters():
+            torch.testing.assert_close(parameter, first.get_parameter(name) + 0.5)
+        with pytest.raises(UserError, match="checkpoints, of 9"):
+            export_coverhunter(directory, tmp_path / "none", average=9)
+
     def test_export_of_what_is_no_model_writes_nothing(self, directory, tmp_path):
         (directory / CONFIG).unlink()
         with pytest.raises(UserError):
