@@ -28,6 +28,7 @@ def main() -> None:
     features, works = demo_cqt(coverhunter.feature_spec, device=device)
     rows = [
         ("2D Fourier magnitude (unsupervised)", lambda: comparison.evaluate_fourier(dataset)),
+        ("Qmax (unsupervised, pair by pair)", lambda: comparison.evaluate_qmax(dataset)),
         (
             "MOVE, 16000, untrained (control)",
             lambda: comparison.evaluate_untrained(dataset, seed=arguments.seed, device=device),
@@ -39,6 +40,15 @@ def main() -> None:
         (
             "Re-MOVE lsr, 256",
             lambda: comparison.evaluate_weights(lsr, dataset, distance="cosine", device=device),
+        ),
+        (
+            "CoverHunter, 128, untrained (control)",
+            lambda: comparison.evaluate_coverhunter(
+                comparison.untrained_like(coverhunter, seed=arguments.seed),
+                features,
+                works,
+                device=device,
+            ),
         ),
         (
             "CoverHunter, 128",

@@ -74,6 +74,15 @@ def evaluate_weights(
     return evaluate_network(model, dataset, distance=distance, device=device)
 
 
+def untrained_like(model: CoverHunter, *, seed: int) -> CoverHunter:
+    """The control: a CoverHunter of the same configuration with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        control = CoverHunter(model.hparams)
+    control.feature_spec = model.feature_spec
+    return control
+
+
 def evaluate_coverhunter(
     model: CoverHunter, features: list[np.ndarray], labels: list[str], *, device: torch.device
 ) -> Evaluation:
