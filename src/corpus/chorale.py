@@ -5,11 +5,9 @@ Fermatas end phrases. Bach set many hymns several times: those harmonisations ar
 one melody, and ``identity`` finds them by melody, whatever the words sung to it.
 """
 
-import logging
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +17,9 @@ import numpy as np
 from src.corpus.fiddle import music21_corpus
 from src.corpus.measures import Measure, sections_from_measures
 from src.corpus.openewld import read_measures, read_score, slug
+from src.corpus.reading import read_each
 from src.corpus.tune import MODE_SCALES, QUALITIES, Tune, normalise_meter
 from src.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 LICENCE = "public domain; encoding distributed with music21"
@@ -65,23 +62,7 @@ def read_chorales(folder: str | os.PathLike | None = None) -> tuple[list[Tune], 
     if not paths:
         raise UserError(f"{folder} has no chorales (bwv*.mxl)")
     titles = _titles()
-    tunes: list[Tune] = []
-    skipped: list[str] = []
-    for path in paths:
-        try:
-            tunes.append(read_chorale(path, titles=titles))
-        except (
-            ValueError,
-            KeyError,
-            IndexError,
-            ElementTree.ParseError,
-            zipfile.BadZipFile,
-            OSError,
-            AttributeError,
-        ) as error:
-            skipped.append(f"{path.name}: {error}")
-            logger.debug("skipped %s: %s", path, error)
-    return tunes, skipped
+    return read_each(paths, lambda path: read_chorale(path, titles=titles))
 
 
 def read_chorale(path: str | os.PathLike, *, titles: dict[str, str] | None = None) -> Tune:

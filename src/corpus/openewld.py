@@ -4,7 +4,6 @@ https://github.com/00sapo/OpenEWLD, MIT licence. The lead sheets have one voice,
 elements that matter are read directly: a general parser takes seconds a song.
 """
 
-import logging
 import os
 import re
 import xml.etree.ElementTree as ElementTree
@@ -12,10 +11,9 @@ import zipfile
 from pathlib import Path
 
 from src.corpus.measures import Measure, sections_from_measures
+from src.corpus.reading import read_each
 from src.corpus.tune import Tune, normalise_meter
 from src.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 LICENCE = "melody and chords public domain; collection MIT"
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -83,23 +81,7 @@ def read_openewld(folder: str | os.PathLike) -> tuple[list[Tune], list[str]]:
     paths = sorted(Path(folder).rglob("*.mxl"))
     if not paths:
         raise UserError(f"{folder} holds no .mxl lead sheets; unpack the OpenEWLD archive there")
-    tunes: list[Tune] = []
-    skipped: list[str] = []
-    for path in paths:
-        try:
-            tunes.append(read_lead_sheet(path))
-        except (
-            ValueError,
-            KeyError,
-            ZeroDivisionError,
-            ElementTree.ParseError,
-            zipfile.BadZipFile,
-            OSError,
-            AttributeError,
-        ) as error:
-            skipped.append(f"{path.name}: {error}")
-            logger.debug("skipped %s: %s", path, error)
-    return tunes, skipped
+    return read_each(paths, read_lead_sheet)
 
 
 def slug(text: str) -> str:

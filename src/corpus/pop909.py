@@ -4,7 +4,6 @@ https://github.com/music-x-lab/POP909-Dataset, MIT licence. The files keep the b
 the MIDI clock but not the bar; bars, chords, key and form are found here.
 """
 
-import logging
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.corpus.reading import read_each
 from src.corpus.tune import Chord, MelodyNote, Meter, Section, Tune
 from src.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 LICENCE = "MIT (POP909)"
 METER = Meter(4, 4)
@@ -56,15 +54,7 @@ def read_pop909(folder: str | os.PathLike) -> tuple[list[Tune], list[str]]:
     paths = sorted(p for p in Path(folder).rglob("*.mid") if p.stem == p.parent.name)
     if not paths:
         raise UserError(f"{folder} holds no NNN/NNN.mid files; unpack the POP909 archive there")
-    tunes: list[Tune] = []
-    skipped: list[str] = []
-    for path in paths:
-        try:
-            tunes.append(read_song(path))
-        except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
-            skipped.append(f"{path.name}: {error}")
-            logger.debug("skipped %s: %s", path, error)
-    return tunes, skipped
+    return read_each(paths, read_song)
 
 
 def read_song(path: str | os.PathLike) -> Tune:
