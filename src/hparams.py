@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(ge=-100, le=0)]
 Text = Annotated[str, Field(min_length=1)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
@@ -123,6 +124,25 @@ class RollPitch(Block):
     method: Literal["octave", "uniform"] = Field("octave", description="octave or uniform")
 
 
+class Equalizer(Block):
+    """Another microphone or room: see :class:`src.data.spec_augment.SpecAugment`."""
+
+    prob: Share = Field(0.5, description="a probability between 0 and 1")
+    depth: Weight = Field(9.0, description="a number of dB, such as 9")
+
+
+class Noise(Block):
+    """A bed of noise: see :class:`src.data.spec_augment.SpecAugment`."""
+
+    prob: Share = Field(0.5, description="a probability between 0 and 1")
+    level: list[Level] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="a list of two levels in dB, such as [-70, -35]",
+    )
+
+
 class SpecAugmentation(Block):
     """``spec_augmentation:``; a part that is left out is not done."""
 
@@ -132,6 +152,8 @@ class SpecAugmentation(Block):
     roll_pitch: RollPitch | None = Field(
         None, description="a block such as {prob: 0.5, shift_num: 12}"
     )
+    equalizer: Equalizer | None = Field(None, description="a block such as {prob: 0.5, depth: 9}")
+    noise: Noise | None = Field(None, description="a block such as {prob: 0.5, level: [-70, -35]}")
 
 
 class TestSet(Block):

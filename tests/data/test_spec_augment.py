@@ -114,6 +114,47 @@ def test_parts_that_are_left_out_or_improbable_do_nothing():
         np.testing.assert_array_equal(SpecAugment(never)(chunk, random.Random(seed)), chunk)
 
 
+def test_the_equalizer_adds_one_smooth_curve_to_all_frames():
+    chunk = ramp(20) - 30
+    found = SpecAugment({"equalizer": {"prob": 1.0, "depth": 6.0}})(chunk, random.Random(3))
+    curve = found - chunk
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(curve, np.broadcast_to(curve[0], curve.shape), atol=1e-5)
+    assert 1 < np.abs(curve[0]).max() <= 6
+    # Lines between seven points: two of them differ by 12 dB at most over 95 / 6 bins.
+    assert np.abs(np.diff(curve[0])).max() <= 12 / (95 / 6) + 1e-4
+
+
+def test_the_equalizer_makes_nothing_louder_than_the_loudest():
+    chunk = np.zeros((5, 96), np.float32)
+    augment = SpecAugment({"equalizer": {"prob": 1.0, "depth": 9.0}})
+    found = [augment(chunk, random.Random(seed)) for seed in range(10)]
+    assert all(part.max() <= 0 for part in found)
+    assert all(np.ptp(part) > 2 for part in found)
+
+
+def test_noise_is_added_in_power_at_the_level_asked_for():
+    quiet = np.full((2000, 96), -100, np.float32)
+    augment = SpecAugment({"noise": {"prob": 1.0, "level": [-60.0, -30.0]}})
+    noise = augment(quiet, random.Random(5))
+    means = noise.mean(0)
+    assert -61 < means.min() and means.max() < -29
+    assert np.abs(np.diff(means, 2)).max() < 2  # from one end to the other in a line
+    loud = np.full_like(quiet, -45)
+    together = augment(loud, random.Random(5))
+    alone = augment(np.full_like(quiet, -500), random.Random(5))
+    expected = 10 * np.log10(10 ** (loud / 10) + 10 ** (alone / 10))
+    np.testing.assert_allclose(together, expected, atol=1e-3)
+
+
+def test_noise_differs_from_chunk_to_chunk_and_repeats_from_its_seed():
+    augment = SpecAugment({"noise": {"prob": 1.0}, "equalizer": {"prob": 1.0}})
+    chunk, rng = ramp(50), random.Random(1)
+    first, second = augment(chunk, rng), augment(chunk, rng)
+    assert np.abs(first - second).max() > 1
+    np.testing.assert_array_equal(first, augment(chunk, random.Random(1)))
+
+
 def test_region_size_of_ones_own():
     config = {"random_erase": {"prob": 1, "erase_num": 1, "region_size": [0.5, 1.0]}}
     mask = erased(SpecAugment(config), 60, random.Random(0))
@@ -127,6 +168,9 @@ def test_region_size_of_ones_own():
         ({"roll_pitch": {"method": "melody"}}, "octave or uniform, not 'melody'"),
         ({"roll_pitch": {"shift_num": 0}}, "must be above 0"),
         ({"roll_pitch": {"shift": 3}}, "only prob, shift_num, method"),
+        ({"equalizer": {"depth": -3}}, "number of dB, not -3"),
+        ({"noise": {"level": [-30, -70]}}, "lower one first"),
+        ({"noise": {"level": [-30]}}, "two numbers of dB"),
         ({"random_erase": {"erase_num": -1}}, "erase_num cannot be -1"),
         ({"random_erase": {"region_size": [0.1]}}, "two shares"),
         ({"random_erase": {"region_size": [0.1, 2]}}, "two shares"),
