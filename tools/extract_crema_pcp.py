@@ -25,9 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("source", type=Path, metavar="RECORDINGS", help="folder with a sub-folder per work, "
         "or a dataset.txt (keys utt, song, and wav or features)")  # fmt: skip
     add("--output-dir", type=Path, default=Path("data"), help="default: ./data")
-    add("--crema-version", default="0.1.0", choices=("0.1.0", "0.2.0"),
+    add("--crema-version", default="0.1.0", choices=("0.1.0", "0.2.0", "0.2.0-notes"),
         help="0.1.0 (default) fits the published features and weights; of ready-made features "
-        "(.npz) it says what they are")  # fmt: skip
+        "(.npz) it says what they are: 0.2.0-notes is note_pcp of tools.render_corpus")  # fmt: skip
     add("--workers", type=int, default=os.cpu_count() or 1,
         help="files decoded at the same time (default: the number of processors)")  # fmt: skip
     add("--device", default="auto", help=f"{', '.join(DEVICE_NAMES)} or cuda:N")

@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.corpus.build import Output, build, describe_corpus
-from src.corpus.maker import MakerSettings
+from src.corpus.features import need_sound
+from src.corpus.maker import MakerSettings, NoteMaker, VersionMaker
 from src.corpus.plan import load_config, load_corpus_tunes, plan_jobs, select_works
 from src.corpus.render import load_fluidsynth
 from src.corpus.soundfonts import find_soundfonts
@@ -36,8 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     # A terminated job stops as by Ctrl-C: running versions are finished, the manifest is written.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    load_fluidsynth()
-    soundfonts = find_soundfonts(config.soundfonts)
+    sound = not options.features_only or need_sound(config.features)
+    if sound:
+        load_fluidsynth()
+    soundfonts = find_soundfonts(config.soundfonts) if sound else {}
     works = select_works(load_corpus_tunes(config), config.works, seed=config.seed)
     jobs = plan_jobs(
         works,
@@ -50,11 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     settings = MakerSettings(
         config.seed, config.duration, config.sample_rate, soundfonts, config.recordings
     )
+    maker = VersionMaker if sound else NoteMaker
     describe_corpus(options.out_dir, config, soundfonts, audio_kept=audio is not None)
-    print(f"{len(works)} works, {len(jobs)} versions, SoundFonts {', '.join(soundfonts)}")
+    print(f"{len(works)} works, {len(jobs)} versions, SoundFonts {', '.join(soundfonts) or 'not needed'}")
     report = None
     with tqdm(total=len(jobs), unit="version", smoothing=0.05) as bar:
-        for report in build(jobs, output, settings, workers=options.workers):
+        for report in build(jobs, output, settings, workers=options.workers, maker=maker):
             bar.update(report.made + report.kept + len(report.failed) - bar.n)
     print(
         f"made {report.made} versions ({report.seconds / 3600:.2f} h), "

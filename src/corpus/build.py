@@ -20,8 +20,9 @@ import soxr
 from threadpoolctl import threadpool_limits
 
 from src.corpus import codec
-from src.corpus.features import Feature, FeatureWriter
+from src.corpus.features import NOTE_FEATURE, Feature, FeatureWriter
 from src.corpus.maker import MadeVersion, MakerSettings, VersionMaker
+from src.corpus.note_chroma import WEIGHTS
 from src.corpus.plan import AudioFormat, CorpusConfig, Job, collection
 from src.corpus.soundfonts import fingerprint
 from src.data.manifest import dict_to_line, line_to_dict, write_manifest
@@ -80,14 +81,16 @@ class VersionWriter:
         row: dict[str, Any] = {
             "utt": job.utt,
             "wav": "",
-            "dur_s": round(len(version.signal) / version.sample_rate, 3),
+            "dur_s": round(version.seconds, 3),
             "song": job.tune.song,
             "version": f"v{job.version:02d}",
             "title": job.tune.title,
         }
         if output.features:
             path = output.features_path(job)
-            row |= self._features.write(version.signal, version.sample_rate, path)
+            row |= self._features.write(
+                version.signal, version.sample_rate, path, played=version.played
+            )
         if output.audio is not None:
             path = output.audio_path(job)
             row["wav"] = path.as_posix()
@@ -182,6 +185,8 @@ def describe_corpus(
             for name, path in soundfonts.items()
         },
     }
+    if NOTE_FEATURE in config.features:
+        description["note_weights"] = fingerprint(WEIGHTS)
     path = folder / "corpus.json"
     if path.is_file():
         before = read_json(path)
@@ -190,9 +195,13 @@ def describe_corpus(
                 raise UserError(
                     f"{folder} holds a corpus made with another '{name}'; choose another folder"
                 )
-        for name in ("audio_kept", "soundfonts"):
-            if before.get(name, description[name]) != description[name]:
-                what = "other SoundFonts" if name == "soundfonts" else "another --features-only"
+        others = {
+            "audio_kept": "another --features-only",
+            "soundfonts": "other SoundFonts",
+            "note_weights": f"another {WEIGHTS.name}",
+        }
+        for name, what in others.items():
+            if before.get(name, description.get(name)) != description.get(name):
                 raise UserError(f"{folder} holds a corpus made with {what}; choose another folder")
     write_json(description, path)
 

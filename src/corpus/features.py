@@ -6,32 +6,48 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from src.corpus.note_activity import Played
 from src.files import atomic_path
 
-Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0", "cqt"]
+Feature = Literal["crema_pcp-0.1.0", "crema_pcp-0.2.0", "cqt", "note_pcp"]
 FEATURES: tuple[str, ...] = get_args(Feature)
+NOTE_FEATURE: Feature = "note_pcp"  # needs no sound
 
 _CREMA_KEYS = {"crema_pcp-0.1.0": "crema_pcp", "crema_pcp-0.2.0": "crema_pcp_020"}
+
+
+def need_sound(features: Sequence[str]) -> bool:
+    """Whether one of these features is taken from sound."""
+    return any(name != NOTE_FEATURE for name in features)
 
 
 class FeatureWriter:
     """Extracts features of versions and writes them; the networks are loaded once.
 
-    cremaPCP goes into one compressed ``.npz`` as float16. The CQT, of which training reads random
-    pieces, goes beside it into ``.cqt.npy`` in steps of half a decibel, one byte a value.
+    cremaPCP, and what imitates it from the notes, go into one compressed ``.npz`` as float16. The
+    CQT, of which training reads random pieces, goes beside it into ``.cqt.npy`` in steps of half a
+    decibel, one byte a value.
     """
 
     def __init__(self, features: Sequence[str]) -> None:
         self.features = tuple(features)
         self._extractors: dict[str, Any] = {}
 
-    def write(self, signal: np.ndarray, sample_rate: int, path: Path) -> dict[str, Any]:
+    def write(
+        self,
+        signal: np.ndarray | None,
+        sample_rate: int,
+        path: Path,
+        *,
+        played: Played | None = None,
+    ) -> dict[str, Any]:
         """Write the features of one version.
 
         Args:
-            signal: ``(N,)`` mono float32.
+            signal: ``(N,)`` mono float32; None where no feature needs sound.
             sample_rate: Hz.
             path: the ``.npz``; the CQT's name is made from it.
+            played: the notes, for ``note_pcp``.
 
         Returns:
             What the manifest says of them: ``features`` (cremaPCP), ``feat`` and ``feat_len``
@@ -43,6 +59,8 @@ class FeatureWriter:
             for name in self.features
             if name in _CREMA_KEYS
         }
+        if NOTE_FEATURE in self.features:
+            arrays[NOTE_FEATURE] = self._extractor(NOTE_FEATURE)(played).astype(np.float16)
         if arrays:
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, **arrays)
@@ -65,6 +83,10 @@ class FeatureWriter:
                 from src.audio.cqt import Audio2CQT
 
                 self._extractors[name] = Audio2CQT()
+            elif name == NOTE_FEATURE:
+                from src.corpus.note_chroma import NoteChroma
+
+                self._extractors[name] = NoteChroma()
             else:
                 from src.audio.crema import Audio2CremaPCP
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from src.corpus.arrange import arrange
 from src.corpus.dice import generator
+from src.corpus.note_activity import TAIL_S, Played
 from src.corpus.performance import Performance
 from src.corpus.plan import Job
 from src.corpus.recording import apply_recording, draw_recording
@@ -32,11 +33,19 @@ class MakerSettings:
 
 @dataclass(frozen=True, slots=True)
 class MadeVersion:
-    """Mono float32 ``signal`` within +-1, and the manifest's ``choices``."""
+    """Mono float32 ``signal`` within +-1 (None without sound), and the manifest's ``choices``."""
 
-    signal: np.ndarray
+    signal: np.ndarray | None
     sample_rate: int
     choices: dict[str, Any]
+    played: Played | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        if self.signal is not None:
+            return len(self.signal) / self.sample_rate
+        return self.played.duration if self.played else 0.0
 
 
 class VersionMaker:
@@ -56,7 +65,7 @@ class VersionMaker:
         settings = self.settings
         performance = play_job(settings, job)
         font, recording = draw_sound(settings, job)
-        stereo = self._renderer(font).render(performance, tail=_TAIL_S)
+        stereo = self._renderer(font).render(performance, tail=TAIL_S)
         signal, facts = apply_recording(stereo, settings.sample_rate, recording)
         signal, cut = cut_to(signal, settings.sample_rate, settings.duration[1])
         choices = {
@@ -64,13 +73,37 @@ class VersionMaker:
             "soundfont": font,
             "recording": {**recording, **facts, "cut": cut},
         }
-        return MadeVersion(signal, settings.sample_rate, choices)
+        seconds = len(signal) / settings.sample_rate
+        played = Played(performance, recording, seconds, (settings.seed, job.utt))
+        return MadeVersion(signal, settings.sample_rate, choices, played)
 
     def _renderer(self, font: str) -> Renderer:
         if font not in self._renderers:
             path = self.settings.soundfonts[font]
             self._renderers[font] = Renderer(path, sample_rate=self.settings.sample_rate)
         return self._renderers[font]
+
+
+class NoteMaker:
+    """Makes the notes of versions and when they are heard: all that ``note_pcp`` needs."""
+
+    def __init__(self, settings: MakerSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, job: Job) -> MadeVersion:
+        """As :class:`VersionMaker`, without FluidSynth and without sound."""
+        settings = self.settings
+        performance = play_job(settings, job)
+        _, recording = draw_sound(settings, job)
+        heard = {key: recording[key] for key in ("kind", "edges", "speed") if key in recording}
+        whole = Played(performance, heard).duration
+        seconds = min(whole, settings.duration[1])
+        choices = {
+            "arrangement": performance.choices,
+            "recording": {**heard, "cut": whole > seconds},
+        }
+        played = Played(performance, heard, seconds, (settings.seed, job.utt))
+        return MadeVersion(None, settings.sample_rate, choices, played)
 
 
 def play_job(settings: MakerSettings, job: Job) -> Performance:
@@ -90,10 +123,10 @@ def play_job(settings: MakerSettings, job: Job) -> Performance:
 
 
 def draw_sound(settings: MakerSettings, job: Job) -> tuple[str, dict[str, Any]]:
-    """SoundFont and recording of one version."""
+    """SoundFont (empty where there is none) and recording of one version."""
     rng = generator(settings.seed, "recording", job.tune.work, job.version)
     fonts = list(settings.soundfonts)
-    font = fonts[int(rng.integers(len(fonts)))]
+    font = fonts[int(rng.integers(len(fonts)))] if fonts else ""
     return font, draw_recording(rng, weights=settings.recordings)
 
 

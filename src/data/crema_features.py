@@ -24,8 +24,15 @@ CACHE_FOLDER = ".crema_cache"
 # Recordings that share a pass of the network. Its recurrence costs nearly the same for one as for
 # sixteen; more would only make an interruption lose more.
 FILES_PER_PASS = 16
-FEATURE_KEYS = {"0.1.0": "crema_pcp", "0.2.0": "crema_pcp_020"}
+# Chroma from notes (src.corpus.note_chroma) that imitates a version of crema counts as a version.
+NOTES = "-notes"
+FEATURE_KEYS = {"0.1.0": "crema_pcp", "0.2.0": "crema_pcp_020", f"0.2.0{NOTES}": "note_pcp"}
 UNMARKED_KEY = "crema_pcp"  # what files call it that hold one version only, whichever that is
+
+
+def heard_version(version: str) -> str:
+    """The version of crema for sound, to go with features of a version: that which they imitate."""
+    return version.removesuffix(NOTES)
 
 
 @dataclass
@@ -66,13 +73,14 @@ def extract_collection(
     Args:
         recordings: sound files, or ``.npz`` files that already hold the features.
         cache: folder for the features of sound files; one ``.npz`` each.
-        crema_version: ``0.1.0`` or ``0.2.0``.
+        crema_version: ``0.1.0`` or ``0.2.0``; ``0.2.0-notes`` for features made from notes.
         device: where to compute.
         workers: files decoded and analysed at the same time.
         progress: show a progress bar.
 
     Raises:
-        UserError: the cache cannot be written to, or no recording can be used.
+        UserError: the cache cannot be written to, no recording can be used, or features from
+            notes are asked for and there are recordings.
     """
     given = sum(recording.is_features for recording in recordings)
     if given:
@@ -90,6 +98,11 @@ def extract_collection(
         except UserError as error:
             failures[recording.name] = str(error)
     if pending:
+        if crema_version.endswith(NOTES):
+            raise UserError(
+                f"{pending[0][0].path} is a recording; features of {crema_version} are made from "
+                "notes by tools.render_corpus (note_pcp), choose another version of crema"
+            )
         extractor = File2CremaPCP(crema_version, device)
         done = _extract(pending, extractor, workers=workers, failures=failures)
         kept = len(recordings) - len(pending)
@@ -184,7 +197,7 @@ def read_features(path: Path, crema_version: str) -> np.ndarray:
                 raise UserError(
                     f"{path} holds no cremaPCP of crema {crema_version} "
                     f"(array {FEATURE_KEYS[crema_version]}), but: "
-                    f"{', '.join(file.files) or 'nothing'}"
+                    f"{', '.join(file.files) or 'nothing'}{_version_hint(present)}"
                 )
             pcp = file[key]
     except FileNotFoundError as error:
@@ -196,6 +209,12 @@ def read_features(path: Path, crema_version: str) -> np.ndarray:
     if not np.isfinite(pcp).all():
         raise UserError(f"{path} has values that are not finite; make it again")
     return pcp.astype(np.float32)
+
+
+def _version_hint(present: Sequence[str]) -> str:
+    """Which version to ask for instead, if the file holds one."""
+    known = [version for version, key in FEATURE_KEYS.items() if key in present]
+    return f"; ask for version {known[0]}" if known else ""
 
 
 def read_either_version(path: Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from src.audio.crema import File2CremaPCP
 from src.audio.decode import AudioError, load_audio, open_audio
 from src.data.chroma import double_chroma
 from src.data.cqt_features import ARCHIVE_KEY, check_spec, load_cqt, read_spec
-from src.data.crema_features import FEATURE_KEYS, read_features
+from src.data.crema_features import FEATURE_KEYS, heard_version, read_features
 from src.errors import UserError
 from src.models.embed import embed_tracks
 from src.models.window_embedder import Feature2Embeddings
@@ -161,7 +161,7 @@ class MoveNetwork:
         self.weights = model_fingerprint(model)
         self.model = model.to(device)
         self.device = device
-        self.crema_version = metadata.get("crema_version") or DEFAULT_CREMA
+        self.crema_version = heard_version(metadata.get("crema_version") or DEFAULT_CREMA)
         self.features = {"crema": self.crema_version}
         self.distance = DISTANCE_OF_LOSS.get(_loss(metadata), COSINE)
         self._crema: File2CremaPCP | None = None

@@ -11,6 +11,7 @@ from torch import nn
 
 from src.config import RemoveConfig
 from src.data.chroma import PITCH_CLASSES
+from src.data.crema_features import heard_version
 from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
 from src.errors import UserError
@@ -200,7 +201,7 @@ def evaluate_experiment(
     model = load_move(path, emb_size=emb_size).to(device)
     metadata = read_metadata(path)
     logger.info("weights: %s", path)
-    crema_version = metadata.get("crema_version") or DEFAULT_CREMA
+    crema_version = heard_version(metadata.get("crema_version") or DEFAULT_CREMA)
     dataset, ytrue = load_test_data(main_path, crema_version, device)
     warn_of_other_features(path, metadata, dataset.crema_version)
     evaluation = evaluate_network(
