@@ -41,7 +41,7 @@ def bootstrap_intervals(
     Raises:
         UserError: the number of works is not that of the queries.
     """
-    work = _work_numbers(works, ranking)
+    work = _work_numbers(works, ranking.n_queries)
     # Per query: how often it counts in mAP, in MRR and MR, and what it adds to each sum.
     has = ranking.counts > 0
     first = np.where(has, ranking.first_ranks, 1)
@@ -88,7 +88,7 @@ def bootstrap_map_intervals(
     Raises:
         UserError: the number of works is not that of the queries.
     """
-    work = _work_numbers(works, ranking)
+    work = _work_numbers(works, ranking.n_queries)
     columns = [np.ones(ranking.n_queries), *map_per_query(ranking, topk).values()]
     sums = np.stack([np.bincount(work, weights=column) for column in columns], axis=1)  # (W, 5)
     if len(sums) < 2:
@@ -97,11 +97,46 @@ def bootstrap_map_intervals(
     return _intervals(MAP_FIGURES, total.T[1:] / total.T[0], level)
 
 
-def _work_numbers(works: Labels, ranking: Ranking) -> np.ndarray:
+def bootstrap_mean(
+    values: np.ndarray,
+    works: Labels,
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, float] | None:
+    """Percentile interval of a mean over queries; see :func:`bootstrap_intervals`.
+
+    With the differences of two methods' average precision as values, it is the interval of the
+    difference of their mAP: both are measured on the same draws.
+
+    Args:
+        values: ``(Q,)``, one number a query; NaN leaves a query out.
+        works: ``(Q,)`` the work of each query.
+        generator, resamples, level: as there.
+
+    Returns:
+        ``(low, high)``; None where fewer than two works can be drawn.
+
+    Raises:
+        UserError: the number of works is not that of the queries.
+    """
+    work = _work_numbers(works, len(values))
+    counts = ~np.isnan(values)
+    columns = [counts, np.where(counts, values, 0)]
+    sums = np.stack([np.bincount(work, weights=column) for column in columns], axis=1)  # (W, 2)
+    sums = sums[sums[:, 0] > 0]
+    if len(sums) < 2:
+        return None
+    total = _draw(sums, resamples, generator)  # (resamples, 2)
+    return _intervals(("mean",), total[:, 1:].T / total[:, 0], level)["mean"]
+
+
+def _work_numbers(works: Labels, queries: int) -> np.ndarray:
     _, work = np.unique(np.asarray(works), return_inverse=True)
     work = work.reshape(-1)
-    if len(work) != ranking.n_queries:
-        raise UserError(f"{len(work)} works are named for {ranking.n_queries} queries")
+    if len(work) != queries:
+        raise UserError(f"{len(work)} works are named for {queries} queries")
     return work
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from src.audio.cqt import Audio2CQT
+from src.audio.cqt import Audio2CQT, CQTSpec
 from src.audio.crema import File2CremaPCP
 from src.audio.decode import AudioError, load_audio, open_audio
 from src.data.chroma import double_chroma
@@ -124,17 +124,11 @@ class CoverHunterNetwork:
         )
 
     def reads(self, path: Path) -> bool:
-        return path.suffix.lower() == ".npy" or ARCHIVE_KEY in _arrays(path)
+        return path.suffix.lower() == ".npy" or ARCHIVE_KEY in arrays_of(path)
 
     def load(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         if path.suffix.lower() in FEATURE_SUFFIXES:
-            check_spec(self.spec, read_spec(path.parent), str(path))
-            features = load_cqt(path)
-            if features.shape[1] != self.spec.bins:
-                raise UserError(
-                    f"{path} holds features of the shape {features.shape}, but the model reads "
-                    f"(frames, {self.spec.bins}); extract them again"
-                )
+            features = read_cqt(path, self.spec)
         else:
             signal, rate = load_audio(path, sample_rate=self.spec.sample_rate)
             check_sound(signal, rate, path)
@@ -168,7 +162,7 @@ class MoveNetwork:
         self._lock = threading.Lock()
 
     def reads(self, path: Path) -> bool:
-        return not _arrays(path).isdisjoint(FEATURE_KEYS.values())
+        return not arrays_of(path).isdisjoint(FEATURE_KEYS.values())
 
     def load(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         if path.suffix.lower() in FEATURE_SUFFIXES:
@@ -228,7 +222,23 @@ def level_db(path: Path) -> np.ndarray:
     return 20 * np.log10(peaks + 1e-9)
 
 
-def _arrays(path: Path) -> set[str]:
+def read_cqt(path: Path, spec: CQTSpec) -> np.ndarray:
+    """Features ``(frames, bins)`` float32 dB of a file, if they are those that a model reads.
+
+    Raises:
+        UserError: they are of another CQT, or the file is missing or damaged.
+    """
+    check_spec(spec, read_spec(path.parent), str(path))
+    features = load_cqt(path)
+    if features.shape[1] != spec.bins:
+        raise UserError(
+            f"{path} holds features of the shape {features.shape}, but the model reads "
+            f"(frames, {spec.bins}); extract them again"
+        )
+    return features
+
+
+def arrays_of(path: Path) -> set[str]:
     """Names of the arrays of an ``.npz``; none if it is not one."""
     if path.suffix.lower() != ".npz":
         return set()

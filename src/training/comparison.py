@@ -1,130 +1,295 @@
-"""Several ways to compare recordings, evaluated on one data set, in one table."""
+"""Several ways to compare recordings, evaluated on sets of recordings, in one table."""
 
+import csv
+import logging
 import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from src.data.chroma import PITCH_CLASSES
-from src.data.dataset_file import DatasetFile
-from src.models.coverhunter import CoverHunter
-from src.models.move import MOVEModel
-from src.models.window_embedder import Feature2Embeddings
-from src.retrieval.chunk_distance import chunk_distances
-from src.retrieval.fourier import fourier_magnitude_embedding
-from src.retrieval.metrics import rank_distances, summarise
-from src.retrieval.qmax import qmax_distances
-from src.retrieval.ranking import rank_similarities
-from src.training.checkpoint import load_move
-from src.training.evaluation import (
-    Evaluation,
-    evaluate_embeddings,
-    evaluate_network,
-    qmax_features,
-    versions_to_find,
-)
+from src.errors import UserError
+from src.files import atomic_path
+from src.retrieval.collection import Collection
+from src.retrieval.confidence import bootstrap_intervals, bootstrap_mean
+from src.retrieval.metrics import average_precisions, summarise
+from src.retrieval.qmax import QmaxPairs
+from src.retrieval.ranking import Ranking
+from src.retrieval.rerank import PairDistance
+from src.training.evaluation import DEFAULT_CREMA, Evaluation, versions_to_find
+from src.training.methods import Method, Qmax
+
+logger = logging.getLogger(__name__)
 
 FIGURES = ("mAP", "MRR", "MR", "Top1", "Top10")
+RESAMPLES = 2000
+CSV_COLUMNS = (
+    "set", "method", "model", "mAP", "mAP_low", "mAP_high", "MR", "MRR", "Top1", "Top10",
+    "numbers", "queries", "works",
+)  # fmt: skip
+Interval = tuple[float, float] | None
 
 
-def evaluate_fourier(dataset: DatasetFile) -> Evaluation:
-    """The unsupervised baseline: 2D Fourier magnitudes of the same cremaPCP, cosine distance."""
-    embeddings = [
-        torch.from_numpy(fourier_magnitude_embedding(track[0, :PITCH_CLASSES].T.float().numpy()))
-        for track in dataset.data
+@dataclass(frozen=True)
+class Row:
+    """One method on one set.
+
+    Attributes:
+        name: of the method.
+        key: what a person calls it by.
+        evaluation: its figures and ranks.
+        interval: 95 % of mAP, bootstrap over works; None where there is one work, or none was
+            asked for.
+        numbers: that describe a recording, on average.
+    """
+
+    name: str
+    key: str
+    evaluation: Evaluation
+    interval: Interval
+    numbers: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """mAP of one method minus that of another on the same queries, with its 95 % interval."""
+
+    first: str
+    second: str
+    value: float
+    interval: Interval
+
+    def __str__(self) -> str:
+        return f"mAP of {self.first} minus {self.second}: {_signed(self.value, self.interval)}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All methods on one set."""
+
+    collection: Collection
+    rows: list[Row]
+    differences: list[Difference]
+
+
+def compare_set(
+    collection: Collection,
+    methods: Sequence[Method],
+    *,
+    pairs: Iterable[tuple[str, str]] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    **options: Any,
+) -> Result:
+    """Evaluate methods on a set, and the difference of some pairs of rows, named by their keys.
+
+    See :func:`compare` for the rest.
+    """
+    rows = compare(collection, methods, resamples=resamples, seed=seed, **options)
+    by_key = {row.key: row for row in rows}
+    differences = [
+        difference(by_key[first], by_key[second], collection.labels, resamples=resamples, seed=seed)
+        for first, second in pairs
+        if first in by_key and second in by_key
     ]
-    relevance = versions_to_find(dataset.labels)
-    return evaluate_embeddings(torch.stack(embeddings), relevance, distance="cosine")
+    return Result(collection, rows, differences)
 
 
-def evaluate_qmax(
-    dataset: DatasetFile, *, workers: int | None = None, progress: bool = False
-) -> Evaluation:
-    """The unsupervised mark: every pair of recordings compared by Qmax.
+def compare(
+    collection: Collection,
+    methods: Sequence[Method],
+    *,
+    rerank: int | None = None,
+    crema_version: str = DEFAULT_CREMA,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Row]:
+    """Evaluate methods on a set, every recording a query and all others its references.
 
-    Args:
-        dataset: cremaPCP.
-        workers: threads; None uses all cores.
-        progress: show a progress bar.
-    """
-    versions_to_find(dataset.labels)  # before the long work
-    features = qmax_features(dataset)
-    distances = qmax_distances(features, progress=progress, workers=workers or os.cpu_count() or 1)
-    itself = np.eye(len(features), dtype=bool)
-    ranking = rank_distances(distances, dataset.labels, dataset.labels, excluded=itself)
-    return Evaluation(summarise(ranking), ranking)
-
-
-def evaluate_untrained(dataset: DatasetFile, *, seed: int, device: torch.device) -> Evaluation:
-    """The control: MOVE with random weights, cosine distance."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = MOVEModel().to(device)
-    return evaluate_network(model, dataset, distance="cosine", device=device)
-
-
-def evaluate_weights(
-    path: Path, dataset: DatasetFile, *, distance: str, device: torch.device
-) -> Evaluation:
-    """A trained MOVE or Re-MOVE model from its file."""
-    model = load_move(path).to(device)
-    return evaluate_network(model, dataset, distance=distance, device=device)
-
-
-def untrained_like(model: CoverHunter, *, seed: int) -> CoverHunter:
-    """The control: a CoverHunter of the same configuration with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        control = CoverHunter(model.hparams)
-    control.feature_spec = model.feature_spec
-    return control
-
-
-def evaluate_coverhunter(
-    model: CoverHunter, features: list[np.ndarray], labels: list[str], *, device: torch.device
-) -> Evaluation:
-    """CoverHunter on features of whole recordings, by the nearest pair of their windows.
-
-    Windows overlap by half and what is left at the end is used, so nothing of a recording is lost.
+    A method that cannot be evaluated (no features for it, a recording too short) is left out, and
+    a sentence says why.
 
     Args:
-        model: in the precision and with the ``chunk_frame`` it was trained with.
-        features: ``(frames, bins)`` dB for each recording.
-        labels: works.
-        device: where to compute.
+        collection: the set.
+        methods: what to evaluate.
+        rerank: add a row for each method but Qmax, its first so many references of each query in
+            the order of Qmax.
+        crema_version: of the cremaPCP that re-ranks methods which read none.
+        resamples: of the bootstrap; 0 leaves intervals out.
+        seed: of the bootstrap.
+        progress: show a progress bar over the methods.
+
+    Raises:
+        UserError: no recording of the set has another version, or nothing can be evaluated.
     """
-    relevance = versions_to_find(labels)
-    chunk_s = model.hparams["chunk_s"]
-    embed = Feature2Embeddings(
-        model.to(device), chunk_s=chunk_s, hop_s=chunk_s / 2, keep_tail=True, device=device
+    versions_to_find(collection.labels)  # before the long work
+
+    @cache
+    def qmax_pairs(version: str) -> tuple[PairDistance, float]:
+        method = Qmax(version)
+        described = method.describe(collection.features(version), collection.names)
+        return cache(QmaxPairs(described)), method.numbers(described)
+
+    def row(name: str, key: str, ranking: Ranking, numbers: float) -> Row:
+        interval = None
+        if resamples:
+            interval = bootstrap_intervals(
+                ranking,
+                collection.labels,
+                generator=np.random.default_rng(seed),
+                resamples=resamples,
+            )["mAP"]
+        return Row(name, key, Evaluation(summarise(ranking), ranking), interval, numbers)
+
+    rows: list[Row] = []
+    for method in tqdm(methods, desc="methods", disable=not progress, leave=False):
+        try:
+            described = method.describe(collection.features(method.features), collection.names)
+            ranking = method.rank(described, collection.labels)
+            numbers = method.numbers(described)
+            rows.append(row(method.name, method.key, ranking, numbers))
+            if rerank and not isinstance(method, Qmax):
+                version = method.features if isinstance(method.features, str) else crema_version
+                pairs, more = qmax_pairs(version)
+                ranking = method.rerank(described, collection.labels, rerank, pairs)
+                rows.append(row(*_reranked(method, rerank), ranking, numbers + more))
+        except UserError as error:
+            logger.warning("%s: %s is left out: %s", collection.name, method.name, error)
+    if not rows:
+        raise UserError(f"no method can be evaluated on {collection.name}; see the lines above")
+    return rows
+
+
+def planned_rows(methods: Sequence[Method], rerank: int | None = None) -> list[tuple[str, str]]:
+    """Name and key of every row that :func:`compare` makes."""
+    planned = []
+    for method in methods:
+        planned.append((method.name, method.key))
+        if rerank and not isinstance(method, Qmax):
+            planned.append(_reranked(method, rerank))
+    return planned
+
+
+def _reranked(method: Method, rerank: int) -> tuple[str, str]:
+    return f"{method.name}, first {rerank} by Qmax", f"{method.key}+qmax"
+
+
+def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
+    """The key of the row that a person means: its name, its key, or a part of one of them.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    wanted = wanted.strip()
+    for found in (
+        [key for name, key in planned if wanted in (name, key)],
+        [key for name, key in planned if wanted.lower() in f"{name}\n{key}".lower()],
+    ):
+        if len(found) == 1:
+            return found[0]
+    fits = f"fits {len(found)} rows" if found else "is no row"
+    raise UserError(f"{wanted!r} {fits}; the rows are: {'; '.join(name for name, _ in planned)}")
+
+
+def difference(
+    first: Row, second: Row, works: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """How much better one method is than another, and how sure that is.
+
+    Both are measured on the same draws of works, so that what is hard for both cancels out.
+
+    Args:
+        first, second: rows of one set.
+        works: of its queries.
+        resamples, seed: of the bootstrap.
+    """
+    gain = average_precisions(first.evaluation.ranking)
+    gain = gain - average_precisions(second.evaluation.ranking)  # (Q,)
+    interval = bootstrap_mean(
+        gain, works, generator=np.random.default_rng(seed), resamples=resamples
     )
-    windows = [embeddings for embeddings, _ in embed.embed_features(features)]
-    similarity = torch.from_numpy(1 - chunk_distances(windows, device=device))
-    similarity.fill_diagonal_(-torch.inf)
-    ranking = rank_similarities(similarity, relevance)
-    return Evaluation(summarise(ranking), ranking)
+    return Difference(first.name, second.name, float(np.nanmean(gain)), interval)
 
 
-def figure_table(
-    rows: Iterable[tuple[str, Callable[[], Evaluation]]], *, progress: bool = True
-) -> str:
-    """Evaluate each row and lay the figures out as a Markdown table.
-
-    Args:
-        rows: name of the method and how to evaluate it.
-        progress: show a progress bar over the rows.
-    """
+def figure_table(rows: Iterable[Row]) -> str:
+    """The five figures as a Markdown table."""
     lines = [
         "| method | " + " | ".join(FIGURES) + " |",
         "| --- |" + " ---: |" * len(FIGURES),
     ]
-    for name, evaluate in tqdm(list(rows), desc="methods", disable=not progress, leave=False):
-        figures = evaluate().figures
+    for row in rows:
+        figures = row.evaluation.figures
         values = [
             f"{figures[key]:.0f}" if "Top" in key else f"{figures[key]:.3f}" for key in FIGURES
         ]
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
+        lines.append(f"| {row.name} | " + " | ".join(values) + " |")
     return "\n".join(lines)
+
+
+def comparison_table(rows: Iterable[Row]) -> str:
+    """mAP with its interval, MR, MRR, Top1 and the size of a description as a Markdown table."""
+    lines = [
+        "| method | mAP (95 %) | MR | MRR | Top1 | numbers a recording |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        figures = row.evaluation.figures
+        lines.append(
+            f"| {row.name} | {with_interval(figures['mAP'], row.interval)} | {figures['MR']:.2f} "
+            f"| {figures['MRR']:.3f} | {figures['Top1']:.0f} | {row.numbers:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def result_text(result: Result) -> str:
+    """Heading, table and differences of a set."""
+    collection = result.collection
+    works = len(set(collection.labels))
+    lines = [f"{collection.name}: {len(collection)} recordings of {works} works", ""]
+    lines.append(comparison_table(result.rows))
+    return "\n".join([*lines, *([""] if result.differences else []), *map(str, result.differences)])
+
+
+def with_interval(value: float, interval: Interval) -> str:
+    """``0.354 (0.230 to 0.500)``."""
+    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _signed(value: float, interval: Interval) -> str:
+    return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
+
+
+def write_comparison(path: str | os.PathLike, results: Iterable[Result]) -> None:
+    """Write rows and differences of several sets as CSV, atomically."""
+    table = []
+    for result in results:
+        labels = result.collection.labels
+        about = {"set": result.collection.name, "queries": len(labels), "works": len(set(labels))}
+        for row in result.rows:
+            low, high = row.interval or ("", "")
+            table.append(
+                about
+                | row.evaluation.figures
+                | {"method": row.name, "model": row.key, "mAP_low": low, "mAP_high": high}
+                | {"numbers": row.numbers}
+            )
+        for found in result.differences:
+            low, high = found.interval or ("", "")
+            name = f"{found.first} minus {found.second}"
+            values = {"mAP": found.value, "mAP_low": low, "mAP_high": high}
+            table.append(about | {"method": name} | values)
+    write_csv(path, CSV_COLUMNS, table)
+
+
+def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[dict]) -> None:
+    """Write a table as CSV, atomically; what a row does not say stays empty."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(
+            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        )

@@ -21,7 +21,7 @@ from src.retrieval.qmax import QmaxFeature, QmaxPairs, prepare
 from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, nearest_others, rank_relevant
 from src.retrieval.relevance import Relevance, relevance_from_labels, relevance_from_matrix
 from src.retrieval.report import write_report
-from src.retrieval.rerank import rerank_ranking
+from src.retrieval.rerank import PairDistance, rerank_ranking
 from src.training.checkpoint import load_move, read_metadata
 from src.training.paths import find_model, model_file
 
@@ -119,15 +119,46 @@ def evaluate_network(
     )
     if not rerank:
         return evaluation
-    ranking = rerank_ranking(
+    ranking = rerank_embeddings(
         evaluation.ranking,
         relevance,
-        nearest_others(embeddings, rerank, distance=distance, device=device),
+        embeddings,
+        rerank,
         QmaxPairs(features),
-        workers=os.cpu_count() or 1,
+        distance=distance,
+        device=device,
         progress=progress,
     )
     return Evaluation(summarise(ranking, original=original), ranking)
+
+
+def rerank_embeddings(
+    ranking: Ranking,
+    relevance: Relevance,
+    embeddings: torch.Tensor,
+    k: int,
+    pair_distance: PairDistance,
+    *,
+    distance: str,
+    device: torch.device | None = None,
+    progress: bool = False,
+) -> Ranking:
+    """The first K recordings of every list of :func:`evaluate_embeddings` in a new order.
+
+    Args:
+        ranking, relevance, embeddings, distance, device: of that evaluation.
+        k: recordings of each list.
+        pair_distance: from two positions; smaller = closer.
+        progress: show a progress bar.
+    """
+    return rerank_ranking(
+        ranking,
+        relevance,
+        nearest_others(embeddings, k, distance=distance, device=device),
+        pair_distance,
+        workers=os.cpu_count() or 1,
+        progress=progress,
+    )
 
 
 def qmax_features(dataset: DatasetFile) -> list[QmaxFeature]:
