@@ -1,6 +1,6 @@
 """Are two recordings versions of one work, with what confidence, and where do they agree?
 
-python -m tools.compare MODEL A B [--refs REFS]
+python -m tools.compare [MODEL] A B [--refs REFS]
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src.device import DEVICE_NAMES, select_device
 from src.errors import UserError, run_front
+from src.training.paths import DEFAULT_MODEL
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,7 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="CoverHunter directory, or Re-MOVE model.pt")
+    add("model", type=Path, nargs="?", metavar="MODEL", help="CoverHunter directory, or Re-MOVE "
+        f"model.pt (default: the one that made REFS, or else {DEFAULT_MODEL.name})")  # fmt: skip
     add("a", type=Path, metavar="A", help="a recording")
     add("b", type=Path, metavar="B", help="another recording")
     add("--refs", type=Path, help="references that show how near different works come "
@@ -32,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = build_parser().parse_args()
+    arguments = build_parser().parse_intermixed_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     device = select_device(arguments.device)
     if not 0 < arguments.threshold <= 1:
@@ -44,8 +46,9 @@ def main() -> None:
     from src.retrieval.references import References
 
     references = References.load(arguments.refs) if arguments.refs else None
+    model = arguments.model or (references.model() if references else DEFAULT_MODEL)
     embedder = Recording2Windows(
-        arguments.model, device=device, settings=references.settings if references else None
+        model, device=device, settings=references.settings if references else None
     )
     comparison = compare(
         arguments.a,

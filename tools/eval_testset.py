@@ -1,10 +1,10 @@
 """A trained CoverHunter model on a test set: distances between recordings and the figures.
 
-    python -m tools.eval_testset MODEL_DIR QUERY.txt REF.txt [QUERY_IN_REF]
+    python -m tools.eval_testset [MODEL_DIR] QUERY.txt REF.txt [QUERY_IN_REF]
 
 QUERY.txt and REF.txt are manifests with features (full.txt), or a dataset.txt with the full.txt
 that tools.extract_csi_features made beside it. If both are the same file, every recording is a
-query and all others are its references.
+query and all others are its references. MODEL_DIR may be left out where QUERY_IN_REF is.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from src.device import DEVICE_NAMES
 from src.errors import UserError, run_front
+from src.training.paths import DEFAULT_COVERHUNTER
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,8 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model_dir", type=Path, metavar="MODEL_DIR", help="folder with config/hparams.yaml and "
-        "pt_model/g_...")  # fmt: skip
+    add("model_dir", type=Path, nargs="?", default=DEFAULT_COVERHUNTER, metavar="MODEL_DIR",
+        help="folder with config/hparams.yaml and pt_model/g_... (default: the one of this "
+        "project)")  # fmt: skip
     add("query_path", type=Path, metavar="QUERY.txt")
     add("ref_path", type=Path, metavar="REF.txt")
     add("query_in_ref_path", type=Path, nargs="?", metavar="QUERY_IN_REF",
@@ -57,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = build_parser().parse_args()
+    arguments = build_parser().parse_intermixed_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     if arguments.bootstrap < 0 or arguments.batch_size < 1:
         raise UserError("--bootstrap must be 0 or more and --batch-size 1 or more")

@@ -59,10 +59,9 @@ def main() -> None:
     from src.retrieval.references import References
 
     references = References.load(arguments.references)
-    model = arguments.model or Path(references.model_path)
-    if not model.exists():
-        raise UserError(f"the model {model} is not there; name it with --model")
-    embedder = Recording2Windows(model, device=device, settings=references.settings)
+    embedder = Recording2Windows(
+        references.model(arguments.model), device=device, settings=references.settings
+    )
     queries = list_queries(arguments.queries, embedder)
     identifier = Identifier(
         references,

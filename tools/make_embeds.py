@@ -1,6 +1,6 @@
 """Reference embeddings of recordings, for tools.identify and tools.compare.
 
-    python -m tools.make_embeds MODEL RECORDINGS REFS
+    python -m tools.make_embeds [MODEL] RECORDINGS REFS
 
 RECORDINGS is a folder with one sub-folder of recordings for every work, or a dataset.txt or
 full.txt. The same command again embeds only what is new or has changed.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from src.device import DEVICE_NAMES, select_device
 from src.errors import UserError, run_front
+from src.training.paths import DEFAULT_MODEL
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="CoverHunter directory, or Re-MOVE model.pt")
+    add("model", type=Path, nargs="?", default=DEFAULT_MODEL, metavar="MODEL", help="CoverHunter "
+        f"directory, or Re-MOVE model.pt (default: {DEFAULT_MODEL.name})")  # fmt: skip
     add("source", type=Path, metavar="RECORDINGS", help="folder, dataset.txt or full.txt")
     add("output", type=Path, metavar="REFS", help="folder for the references")
     add("--prune", action="store_true",
@@ -38,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = build_parser().parse_args()
+    arguments = build_parser().parse_intermixed_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     device = select_device(arguments.device)
     if arguments.workers < 1:

@@ -6,6 +6,7 @@ last, atomically, so a run that is stopped leaves the state before its last comp
 """
 
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ from src.retrieval.identity import differences, json_digest
 from src.retrieval.recording_windows import Recording2Windows, RecordingWindows
 from src.retrieval.window_networks import WindowSettings
 from src.retrieval.windows import Windows, WindowTable
+from src.training.paths import DEFAULT_MODEL
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 HEADER = "references.json"
@@ -85,7 +89,7 @@ class References:
         if not path.is_file():
             raise UserError(
                 f"{folder} holds no references ({HEADER} is missing); make them with "
-                "python -m tools.make_embeds MODEL RECORDINGS " + str(folder)
+                "python -m tools.make_embeds RECORDINGS " + str(folder)
             )
         content = read_json(path)
         try:
@@ -189,6 +193,28 @@ class References:
         """How many recordings a block holds, in force or not."""
         with open_block(self.folder / block) as arrays:
             return len(arrays["wide_offsets"]) - 1
+
+    def model(self, named: Path | None = None) -> Path:
+        """The model for queries: the one named, else the one that made the references.
+
+        Where that is no longer in its place, the project's own is returned, which
+        :meth:`require_model` accepts if its weights are the same.
+
+        Raises:
+            UserError: the model named is not there.
+        """
+        if named is not None:
+            if not named.exists():
+                raise UserError(f"the model {named} is not there; correct --model or leave it out")
+            return named
+        if Path(self.model_path).exists():
+            return Path(self.model_path)
+        logger.warning(
+            "%s, the model of the references, is not there (name it with --model); trying %s",
+            self.model_path,
+            DEFAULT_MODEL,
+        )
+        return DEFAULT_MODEL
 
     def require_model(self, embedder: Recording2Windows) -> None:
         """Refuse a model other than the one that made the references.

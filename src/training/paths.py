@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.config import REPOSITORY
 from src.errors import UserError
 
 MODELS = "models"
 ORIGINAL_MODELS = "saved_models"  # the folder of the original; found too when it exists
+
+# What the fronts use when no model is named; every choice of a shipped model is made here.
+DEFAULT_MODEL = REPOSITORY / MODELS / "lsr_models" / "model_re-move_lsr.pt"
+DEFAULT_COVERHUNTER = REPOSITORY / MODELS / "coverhunter"  # where only CoverHunter will do
 
 
 def find_model(main_path: Path, relative: str) -> Path:

@@ -79,6 +79,18 @@ def test_evaluation_as_in_the_walk_through(front, model_dir, full, tmp_path):
     assert {path.name for path in model_dir.rglob("*.txt")} == {"query.txt", "ref.txt"}
 
 
+def test_without_a_model_the_coverhunter_of_the_project(
+    front, model_dir, full, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(eval_testset, "DEFAULT_COVERHUNTER", model_dir)
+    options = ("--device", "cpu", "--embed-dir", tmp_path / "embeddings")
+    named = front(eval_testset, model_dir, full, full, *options)
+    assert named[0] == 0
+    assert front(eval_testset, full, full, *options)[:2] == named[:2]
+    assert front(eval_testset, full, *options, full)[:2] == named[:2]
+    assert front(eval_testset, full, *options)[0] == 2
+
+
 def test_evaluation_with_every_option(front, model_dir, full, tmp_path):
     (tmp_path / "works.txt").write_text("0\n1\n", "utf-8")
     (tmp_path / "pairs.txt").write_text('{"query_in_ref": [[0, 0]]}', "utf-8")

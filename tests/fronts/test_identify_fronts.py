@@ -4,9 +4,14 @@ import json
 import sys
 
 import pytest
+import torch
 
+from src.config import REPOSITORY, experiment_name, remove_config
 from src.errors import run_front
+from src.retrieval import references
 from src.retrieval.reference_builder import LOCK
+from src.retrieval.window_networks import open_network
+from src.training.paths import DEFAULT_COVERHUNTER, DEFAULT_MODEL, find_model, model_file
 from tests.retrieval.collection import model_dir, save_recording, stand_in, write_collection
 from tools import compare, compute_centroids, identify, make_embeds, plot_histogram
 
@@ -89,7 +94,7 @@ def test_a_folder_or_a_manifest_of_queries(world, call, capsys):
     assert all(line.split(",")[7] == "yes" for line in lines[1:])
 
 
-def test_another_model_is_refused(world, tmp_path, call, capsys, monkeypatch):
+def test_another_model_is_refused(world, tmp_path, call, capsys, caplog, monkeypatch):
     query = save_recording(tmp_path / "q.npy", 1)
     stand_in(monkeypatch, scale=3.0)
     assert call(identify, world / "refs", query, "--device", "cpu") == 2
@@ -99,7 +104,8 @@ def test_another_model_is_refused(world, tmp_path, call, capsys, monkeypatch):
     (tmp_path / "refs").mkdir()
     (tmp_path / "refs" / "references.json").write_text(moved)
     assert call(identify, tmp_path / "refs", query, "--device", "cpu") == 2
-    assert "name it with --model" in capsys.readouterr().err
+    assert "made with another kind of model" in capsys.readouterr().err
+    assert "name it with --model" in caplog.text
 
 
 def test_compare_with_and_without_confidence(world, tmp_path, call, capsys):
@@ -116,6 +122,41 @@ def test_compare_with_and_without_confidence(world, tmp_path, call, capsys):
     assert call(compare, *arguments) == 0
     assert "versions of one work: two recordings" in capsys.readouterr().out
     (world / "model" / "calibration.json").unlink()
+
+
+def test_without_a_name_the_models_of_the_project_answer(
+    world, tmp_path, call, capsys, monkeypatch
+):
+    """The order of the arguments stays, whether the model is named or not."""
+    a = save_recording(tmp_path / "a.npy", 40, seed=1)
+    b = save_recording(tmp_path / "b.npy", 41, seed=2)
+    full = world / "data" / "full.txt"
+    for front in (make_embeds, compare, references):
+        monkeypatch.setattr(front, "DEFAULT_MODEL", world / "model")
+    assert call(make_embeds, full, tmp_path / "refs", "--device", "cpu") == 0
+    assert "24 added" in capsys.readouterr().out
+    assert call(make_embeds, "--device", "cpu", world / "model", full, tmp_path / "refs") == 0
+    assert "24 unchanged" in capsys.readouterr().out
+    assert call(compare, a, "--device", "cpu", b) == 0
+    unnamed = capsys.readouterr().out
+    assert call(compare, world / "model", "--device", "cpu", a, b) == 0
+    assert capsys.readouterr().out == unnamed
+    header = tmp_path / "refs" / "references.json"
+    text = header.read_text("utf-8")
+    header.write_text(text.replace(str(world / "model"), str(tmp_path / "moved")), "utf-8")
+    assert call(identify, tmp_path / "refs", a, "--device", "cpu") == 0
+    assert call(identify, tmp_path / "refs", a, "--model", tmp_path / "moved") == 2
+    assert "correct --model" in capsys.readouterr().err
+
+
+def test_the_shipped_models_are_there():
+    open_network(DEFAULT_MODEL, torch.device("cpu"))
+    open_network(DEFAULT_COVERHUNTER, torch.device("cpu"))
+    # The experiment that main.py evaluates without options is the one the others use.
+    assert (
+        find_model(REPOSITORY, model_file("lsr", experiment_name("lsr", remove_config("lsr"))))
+        == DEFAULT_MODEL
+    )
 
 
 def test_centroids_and_histogram(world, tmp_path, call, capsys):
