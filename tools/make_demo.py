@@ -13,12 +13,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.corpus.build import Output, build
+from src.corpus.configuration import AudioFormat
 from src.corpus.demo import DURATION, RECORDINGS, install_demo, plan_demo
 from src.corpus.maker import MakerSettings
-from src.corpus.plan import AudioFormat, read_work_list
 from src.corpus.render import load_fluidsynth
 from src.corpus.soundfonts import find_soundfonts
 from src.corpus.tune import load_tunes
+from src.corpus.works import read_work_list
 from src.errors import UserError, run_front
 
 # TimGM6mb is left out: the sounds of a bundled file should come from permissive licences.

@@ -11,9 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.corpus.build import Output, build, describe_corpus
+from src.corpus.configuration import load_config
 from src.corpus.features import need_sound
 from src.corpus.maker import MakerSettings, NoteMaker, VersionMaker
-from src.corpus.plan import load_config, load_corpus_tunes, plan_jobs, select_works
+from src.corpus.plan import plan_corpus
 from src.corpus.render import load_fluidsynth
 from src.corpus.soundfonts import find_soundfonts
 from src.errors import UserError, run_front
@@ -41,13 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     if sound:
         load_fluidsynth()
     soundfonts = find_soundfonts(config.soundfonts) if sound else {}
-    works = select_works(load_corpus_tunes(config), config.works, seed=config.seed)
-    jobs = plan_jobs(
-        works,
-        versions=config.versions,
-        first_version=config.first_version,
-        blocks=config.blocks,
-    )[: options.limit]
+    plan = plan_corpus(config)
+    jobs = plan.jobs[: options.limit]
     audio = None if options.features_only else config.audio
     output = Output(options.out_dir, audio, tuple(config.features))
     settings = MakerSettings(
@@ -55,7 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     maker = VersionMaker if sound else NoteMaker
     describe_corpus(options.out_dir, config, soundfonts, audio_kept=audio is not None)
-    print(f"{len(works)} works, {len(jobs)} versions, SoundFonts {', '.join(soundfonts) or 'not needed'}")
+    print(
+        f"{len(plan.works)} works and {len(plan.distractors)} with one version, {len(jobs)} "
+        f"versions, SoundFonts {', '.join(soundfonts) or 'not needed'}"
+    )
     report = None
     with tqdm(total=len(jobs), unit="version", smoothing=0.05) as bar:
         for report in build(jobs, output, settings, workers=options.workers, maker=maker):

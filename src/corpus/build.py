@@ -20,18 +20,29 @@ import soxr
 from threadpoolctl import threadpool_limits
 
 from src.corpus import codec
+from src.corpus.configuration import AudioFormat, CorpusConfig
 from src.corpus.features import NOTE_FEATURE, Feature, FeatureWriter
 from src.corpus.maker import MadeVersion, MakerSettings, VersionMaker
 from src.corpus.note_chroma import WEIGHTS
-from src.corpus.plan import AudioFormat, CorpusConfig, Job, collection
+from src.corpus.plan import Job
 from src.corpus.soundfonts import fingerprint
+from src.corpus.works import collection
 from src.data.manifest import dict_to_line, line_to_dict, write_manifest
 from src.errors import UserError
 from src.files import atomic_path, read_json, write_json
 
 Maker = Callable[[Job], MadeVersion]
 _LEVEL_TRIES = 3
-_DECIDE_VERSIONS = ("seed", "duration", "sample_rate", "recordings", "features", "audio")
+_DECIDE_VERSIONS = (
+    "seed",
+    "duration",
+    "sample_rate",
+    "recordings",
+    "features",
+    "audio",
+    "hard_negatives",
+    "printed_settings",
+)
 _SUFFIXES = {"flac": "flac", "vorbis": "ogg", "opus": "ogg", "mp3": "mp3"}
 
 
@@ -98,6 +109,8 @@ class VersionWriter:
         row["choices"] = version.choices
         if job.tune.family:  # the song is named after a work of another collection, perhaps
             row["notation"] = job.tune.work
+        if job.like is not None:
+            row["like"] = job.like.utt
         with atomic_path(output.row_path(job)) as temporary:
             temporary.write_text(dict_to_line(row) + "\n", "utf-8")
         return row["dur_s"]
@@ -191,7 +204,8 @@ def describe_corpus(
     if path.is_file():
         before = read_json(path)
         for name in _DECIDE_VERSIONS:
-            if before.get("config", {}).get(name) != description["config"][name]:
+            default = CorpusConfig.model_fields[name].default  # of a key that is new since
+            if before.get("config", {}).get(name, default) != description["config"][name]:
                 raise UserError(
                     f"{folder} holds a corpus made with another '{name}'; choose another folder"
                 )

@@ -12,6 +12,13 @@ def change_mode(tune: Tune, dice: Dice, choices: dict) -> Tune:
     choices["mode_changed"] = False
     if tune.mode not in ("major", "minor") or not dice.chance(0.025):
         return tune
+    tune = in_parallel_mode(tune)
+    choices["mode"], choices["mode_changed"] = tune.mode, True
+    return tune
+
+
+def in_parallel_mode(tune: Tune) -> Tune:
+    """A tune in major brought to minor, or the other way; without chords, which must be new."""
     mode = "minor" if tune.mode == "major" else "major"
     shifts = {4: -1, 9: -1, 11: -1} if mode == "minor" else {3: 1, 8: 1, 10: 1}
     if mode == "minor":
@@ -27,14 +34,19 @@ def change_mode(tune: Tune, dice: Dice, choices: dict) -> Tune:
         )
         for s in tune.sections
     )
-    choices["mode"], choices["mode_changed"] = mode, True
     return replace(tune, mode=mode, sections=sections)
 
 
 def transpose(tune: Tune, dice: Dice, choices: dict) -> Tune:
+    """The tune in a key that is drawn."""
     by = dice.integer(-6, 5)
     choices["transposition"] = by
     choices["key"] = (tune.tonic + by) % 12
+    return transposed(tune, by)
+
+
+def transposed(tune: Tune, by: int) -> Tune:
+    """The tune so many semitones higher."""
     sections = tuple(
         Section(
             s.label,

@@ -1,6 +1,7 @@
 """The melody of one version from first bar to last: who plays it, and how."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from src.corpus.dice import Dice
 from src.corpus.instruments import LEADS, Lead
@@ -26,8 +27,29 @@ def pick_lead(style: Style, dice: Dice, choices) -> Lead:
     return lead
 
 
-def _plans(style: Style, dice: Dice, choices) -> tuple[MelodyPlan, MelodyPlan]:
-    """What the player changes for good, and what changes at every turn."""
+@dataclass(frozen=True)
+class Plans:
+    """What is done to a melody: ``lasting`` for the whole version, ``live`` at every turn.
+
+    Where the player is ``alone``, nobody takes turns or sings a second voice.
+    """
+
+    fidelity: str
+    lasting: MelodyPlan
+    live: MelodyPlan
+    alone: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest."""
+        amounts = {
+            name: {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(plan).items()}
+            for name, plan in (("lasting", self.lasting), ("live", self.live))
+        }
+        return {"fidelity": self.fidelity, **amounts}
+
+
+def draw_plans(style: Style, dice: Dice) -> Plans:
+    """How freely the players of a version treat the melody."""
     fidelity = dice.weighted({"literal": 0.3, "free": 0.45, "strong": 0.25})
     scale = {"literal": 0.15, "free": 0.6, "strong": 1.3}[fidelity]
     leaning = {"jazz": "jazz", "folk": "folk", "classical": "baroque", "band": "vocal"}
@@ -52,22 +74,15 @@ def _plans(style: Style, dice: Dice, choices) -> tuple[MelodyPlan, MelodyPlan]:
         alter=scale * dice.uniform(0, 0.05),
         articulation=dice.uniform(0.55, 1.0) if dice.chance(0.4) else dice.uniform(0.85, 1.0),
     )
-    choices["melody"] = {
-        "fidelity": fidelity,
-        "lasting": {
-            k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(lasting).items()
-        },
-        "live": {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(live).items()},
-    }
-    return lasting, live
+    return Plans(fidelity, lasting, live)
 
 
 def melody_lines(
-    tune, items, harmony, lead, style, offset, dice, choices
+    tune, items, harmony, lead, plans: Plans, offset, dice, choices
 ) -> dict[str, list[Event]]:
     """Lines by role: lead, second lead, second voice; times from the start of the performance."""
     meter = tune.meter
-    lasting, live = _plans(style, dice, choices)
+    choices["melody"] = plans.describe()
     scale = frozenset((tune.tonic + s) % 12 for s in MODE_SCALES[tune.mode])
     shift = fit_register([n.pitch for s in tune.sections for n in s.melody], lead.low, lead.high)
     choices["octave_shift"] = shift
@@ -75,16 +90,16 @@ def melody_lines(
     for index, section in enumerate(tune.sections):
         events = play(
             section.melody,
-            lasting,
+            plans.lasting,
             meter=meter,
             scale=scale,
             chords=harmony[index, False],
             dice=dice,
         )
         stable[index] = [MelodyNote(on, length, pitch) for on, length, pitch, _ in events]
-    two_leads = dice.chance(0.25)
+    two_leads = dice.chance(0.25) and not plans.alone
     trade = dice.pick(("turns", "sections", "solos"))
-    voice_from = dice.integer(0, 1) if dice.chance(0.18) else 99
+    voice_from = dice.integer(0, 1) if dice.chance(0.18) and not plans.alone else 99
     interval = dice.pick((2, 2, -5, -2, 7, -7))
     lines: dict[str, list[Event]] = {"lead": [], "second": [], "voice": []}
     now = offset
@@ -99,7 +114,7 @@ def melody_lines(
                 for n in stable[item.section]
                 if (n.onset >= low - 1e-6 or item.first == 0) and n.onset < high - 1e-6
             ]
-            line = play(notes, live, meter=meter, scale=scale, chords=chords, dice=dice)
+            line = play(notes, plans.live, meter=meter, scale=scale, chords=chords, dice=dice)
             line = [(on, min(d, high - low - on + 0.5), p + shift, v) for on, d, p, v in line]
             themes += 1
         elif item.kind == "solo":

@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 from src.corpus.arrange import arrange
+from src.corpus.contrafact import play_contrafact
 from src.corpus.dice import generator
 from src.corpus.note_activity import TAIL_S, Played
 from src.corpus.performance import Performance
 from src.corpus.plan import Job
+from src.corpus.printed import play_printed
 from src.corpus.recording import apply_recording, draw_recording
 from src.corpus.render import Renderer
 
-_TAIL_S = 1.5  # what is kept of the last note
 _LONGEST_EXTRA_S = 4.0  # tail and silences, which the recording adds to the music
 _CUT_FADE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class MakerSettings:
-    """What all versions of a corpus have in common; see :class:`src.corpus.plan.CorpusConfig`."""
+    """What all versions of a corpus have in common; see :class:`CorpusConfig`."""
 
     seed: int
     duration: tuple[float, float]
@@ -113,13 +114,17 @@ def play_job(settings: MakerSettings, job: Job) -> Performance:
         ValueError: the tune cannot be arranged.
     """
     shortest, longest = settings.duration
-    return arrange(
-        job.tune,
-        seed=settings.seed,
-        version=job.version,
-        target_duration=(shortest, max(longest - _LONGEST_EXTRA_S, shortest + 1.0)),
-        setting=job.setting,
-    )
+    target = (shortest, max(longest - _LONGEST_EXTRA_S, shortest + 1.0))
+    seed = settings.seed
+    if job.printed:
+        return play_printed(job.tune, job.setting or 0, seed=seed, target_duration=target)
+    options = {"seed": seed, "version": job.version, "target_duration": target}
+    if job.like is not None:
+        model, number = job.like.tune, job.like.version
+        return play_contrafact(
+            job.tune, model, model_version=number, setting=job.setting, **options
+        )
+    return arrange(job.tune, setting=job.setting, **options)
 
 
 def draw_sound(settings: MakerSettings, job: Job) -> tuple[str, dict[str, Any]]:

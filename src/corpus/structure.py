@@ -112,6 +112,26 @@ def plan_form(
     return items
 
 
+def plain_form(tune: Tune, *, least: float, most: float) -> list[Item]:
+    """The sections in the order of the source, from the start again until there are enough bars.
+
+    Ends after a whole section, wherever one ends between ``least`` and ``most`` bars.
+    """
+    items: list[Item] = []
+    heard: dict[int, int] = {}
+    used, place = 0, 0
+    while used < least:
+        index = tune.order[place % len(tune.order)]
+        bars = min(tune.sections[index].bars, max(1, int(most) - used))
+        items.append(Item("theme", index, 0, bars, heard.get(index, 0)))
+        heard[index] = heard.get(index, 0) + 1
+        used += bars
+        place += 1
+        if used >= int(most):
+            break
+    return items
+
+
 def _bend_order(order: list[int], dice: Dice) -> list[int]:
     """Repeats left out or added, sections left out, as performers do."""
     way = dice.weighted(

@@ -59,6 +59,19 @@ def version_chords(tune: Tune, style: Style, dice: Dice, choices) -> dict[tuple[
     return result
 
 
+def plain_chords(tune: Tune, style: Style, choices) -> dict[tuple[int, bool], tuple]:
+    """The chords that the source gives, or the plainest ones, at every turn."""
+    accompanied = style.name != "unaccompanied"
+    choices["harmony"] = choices["harmony_later"] = "given" if accompanied else "none"
+    choices["harmony_amount"] = 0.0
+    choices["chords_source"] = "given" if tune.sections[0].chords else "harmonised"
+    result: dict[tuple[int, bool], tuple] = {}
+    for index, section in enumerate(tune.sections):
+        section = with_chords(section, meter=tune.meter, tonic=tune.tonic, mode=tune.mode)
+        result[index, False] = result[index, True] = section.chords
+    return result
+
+
 def passage_chords(item: Item, harmony, meter) -> list[Chord]:
     """Chords of a passage, onsets from its start, covering all of it."""
     low, high = item.first * meter.bar, (item.first + item.bars) * meter.bar

@@ -11,8 +11,9 @@ import soundfile
 
 from src.audio.cqt import CQTSpec
 from src.corpus.build import BuildReport, Output, build, write_audio
+from src.corpus.configuration import AudioFormat
 from src.corpus.maker import MadeVersion, MakerSettings, cut_to
-from src.corpus.plan import AudioFormat, Job, plan_jobs
+from src.corpus.plan import Job, plan_jobs
 from src.data.cqt_features import load_cqt, read_spec
 from src.data.manifest import read_manifest
 from src.errors import UserError

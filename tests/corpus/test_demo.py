@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from src.corpus.demo import LARGEST_DEMO, sources_text
-from src.corpus.plan import read_work_list
+from src.corpus.works import read_work_list
 from src.data.manifest import read_manifest
 
 ROOT = Path(__file__).parents[2]

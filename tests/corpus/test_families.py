@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.corpus.configuration import CorpusConfig
 from src.corpus.families import (
     KNOWN_PAIRS,
     find_families,
@@ -13,8 +14,8 @@ from src.corpus.families import (
     write_same_works,
 )
 from src.corpus.identity import similarity_pairs
-from src.corpus.plan import CorpusConfig, load_corpus_tunes
 from src.corpus.tune import save_tunes
+from src.corpus.works import load_corpus_tunes
 from src.errors import UserError
 from tests.corpus.test_identity import bent, random_tune
 

@@ -7,18 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.corpus.plan import (
-    Blocks,
-    CorpusConfig,
-    load_config,
-    load_corpus_tunes,
-    plan_jobs,
-    read_work_list,
-    select_works,
-    similar_works,
-    utt_name,
-)
+from src.corpus.configuration import Blocks, CorpusConfig, load_config
+from src.corpus.plan import plan_jobs, utt_name
 from src.corpus.tune import Chord, MelodyNote, Meter, Section, Tune, save_tunes
+from src.corpus.works import load_corpus_tunes, read_work_list, select_works, similar_works
 from src.errors import UserError
 
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72, 74)
