@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.signal import lfilter
 
 from src.corpus.dice import generator
 from src.corpus.note_activity import Played, note_activity
@@ -38,7 +37,7 @@ class Residual:
         knots: ``(K,)`` logits of the network, ascending.
         quantiles: ``(K, 11)`` logit of cremaPCP at each knot and each of SCORES.
         shares: ``(3,)`` of the variance of the scores: quick, slow, lasting all the recording.
-        memory: ``(2,)`` correlation from frame to frame of the quick and the slow part.
+        memory: ``(2,)`` share of the quick and the slow part that lasts from frame to frame.
         pitch: ``(12,)`` correlation between pitch classes, by interval.
     """
 
@@ -48,21 +47,33 @@ class Residual:
     memory: np.ndarray
     pitch: np.ndarray
 
-    def draw(self, logits: np.ndarray, rng: np.random.Generator, *, scale: float = 1.0):
+    def draw(
+        self, logits: np.ndarray, rng: np.random.Generator, *, scale: float = 1.0
+    ) -> np.ndarray:
         """Logits ``(T, 12)`` of one recording that is plausible where ``logits`` are expected."""
-        return self.at(logits, scale * self.scores(len(logits), rng))
+        return self.at(logits, scale * self.scores(logits, rng))
 
-    def scores(self, frames: int, rng: np.random.Generator) -> np.ndarray:
-        """``(frames, 12)`` of unit variance, correlated as the residuals are."""
-        colour = np.sqrt(np.clip(np.fft.rfft(self.pitch).real, 0, None))
-        white = rng.standard_normal((3, frames + 1, 12))
-        white = np.fft.irfft(np.fft.rfft(white, axis=-1) * colour, 12, axis=-1)
-        total = np.sqrt(self.shares[2]) * np.repeat(white[2, :1], frames, axis=0)
-        for part, share, memory in zip(white, self.shares, self.memory, strict=False):
-            fresh = np.sqrt(1 - memory**2) * part[1:]
-            filtered, _ = lfilter([1.0], [1.0, -memory], fresh, axis=0, zi=memory * part[:1])
-            total += np.sqrt(share) * filtered
+    def scores(self, logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``(T, 12)`` of unit variance, correlated as the residuals are.
+
+        A chord network errs for the length of a chord: its errors are held, and drawn afresh
+        mostly where the expected chroma changes.
+        """
+        frames = len(logits)
+        change = np.abs(np.diff(sigmoid(logits), axis=0, prepend=sigmoid(logits[:1]))).mean(1)
+        change /= max(float(change.mean()), 1e-9)
+        total = np.sqrt(self.shares[2]) * self._white(rng, 1)
+        for share, memory in zip(self.shares, self.memory, strict=False):
+            fresh = rng.random(frames) < (1 - memory) * change
+            drawn = self._white(rng, int(fresh.sum()) + 1)
+            total = total + np.sqrt(share) * drawn[np.cumsum(fresh)]
         return total
+
+    def _white(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """``(count, 12)`` independent draws with the correlation between pitch classes."""
+        colour = np.sqrt(np.clip(np.fft.rfft(self.pitch).real, 0, None))
+        white = np.fft.rfft(rng.standard_normal((count, 12)), axis=1)
+        return np.fft.irfft(white * colour, 12, axis=1)
 
     def at(self, logits: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The quantile at each of ``scores``, given the logits expected: both ``(T, 12)``."""
