@@ -16,6 +16,8 @@ FRAME_S = 4096 / 44100
 TAIL_S = 1.5  # what is kept of the last note
 CHANNELS = ("bass", "accompaniment", "melody", "lowest", "drums", "level")
 
+_ROLES = 3  # bass, accompaniment, melody
+_PITCHES = 132  # of MIDI, filled up to whole octaves
 _DECAY_S = 1.2  # of the amplitude of plucked, struck and hammered strings
 _RELEASE_S = 0.12
 # General MIDI: keyboards and mallets, guitars and basses, pizzicato and harp, plucked world.
@@ -68,23 +70,26 @@ def note_activity(played: Played) -> np.ndarray:
         sounding note; ``drums`` (onsets) and ``level`` are the same for all pitch classes.
     """
     frames = max(int(played.duration / FRAME_S), 1)
-    power = np.zeros((frames, 128, 3))
+    fade = _fade(played, frames)
+    power = np.zeros((_ROLES, frames * _PITCHES))
     drums = np.zeros(frames)
     for track in played.performance.tracks:
         if not track.notes:
             continue
-        notes = np.array([(n.onset, n.end, n.pitch, n.velocity) for n in track.notes])
-        onset, end = (_heard_at(times, played) for times in (notes[:, 0], notes[:, 1]))
-        loud = (track.gain * (notes[:, 3] / 127) ** _LOUDNESS) ** 2
+        onset, length, pitch, velocity = np.array(
+            [(n.onset, n.duration, n.pitch, n.velocity) for n in track.notes]
+        ).T
+        onset, end = (_heard_at(times, played) for times in (onset, onset + length))
+        loud = (track.gain * (velocity / 127) ** _LOUDNESS) ** 2
         if track.is_drums:
             place = np.clip(np.rint(onset / FRAME_S).astype(int), 0, frames - 1)
             drums += np.bincount(place, loud, frames)
             continue
-        at, pitch, value = _sounding(track, onset, end, notes[:, 2].astype(int), loud, frames)
-        index = at * 128 + pitch
-        power[:, :, _role(track)] += np.bincount(index, value, frames * 128).reshape(frames, 128)
-    fade = _fade(played, frames)
-    return _channels(power * fade[:, None, None], drums * fade, _cents(played))
+        at, note, share = _sounding(track, onset, end, frames)
+        index = at * _PITCHES + pitch.astype(int)[note]
+        value = loud[note] * share * fade[at]
+        power[_role(track)] += np.bincount(index, value, frames * _PITCHES)
+    return _channels(power.reshape(_ROLES, frames, _PITCHES), drums * fade, _cents(played))
 
 
 def _heard_at(times: np.ndarray, played: Played) -> np.ndarray:
@@ -99,14 +104,9 @@ def _role(track: Track) -> int:
 
 
 def _sounding(
-    track: Track,
-    onset: np.ndarray,
-    end: np.ndarray,
-    pitch: np.ndarray,
-    loud: np.ndarray,
-    frames: int,
+    track: Track, onset: np.ndarray, end: np.ndarray, frames: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame, pitch and power of every note in every frame that it touches.
+    """Every frame that a note touches, with the note's number and how much of it is heard there.
 
     A frame stands for the time from half a hop before its number to half a hop after.
     """
@@ -125,7 +125,7 @@ def _sounding(
     decay = np.clip((start + stop) / 2 - onset[note], 0, None) / _DECAY_S
     if track.program in _PLUCKED:
         share = share * np.exp(-2 * decay)
-    return at, pitch[note], loud[note] * share
+    return at, note, share
 
 
 def _fade(played: Played, frames: int) -> np.ndarray:
@@ -144,24 +144,22 @@ def _cents(played: Played) -> float:
 
 
 def _channels(power: np.ndarray, drums: np.ndarray, cents: float) -> np.ndarray:
-    """``(frames, 128, 3)`` and ``(frames,)`` to ``(frames, 12, 6)``."""
-    frames = len(power)
-    pooled = power.sum(-1)  # (frames, 128)
-    loudest = pooled.max(1, initial=0.0)
-    audible = (pooled > _AUDIBLE * loudest[:, None]) & (loudest[:, None] > 0)
-    lowest = audible.argmax(1)
-    out = np.zeros((frames, 12, len(CHANNELS)))
-    for pitch_class in range(12):
-        out[:, pitch_class, :3] = power[:, pitch_class::12].sum(1)
-    rows = np.flatnonzero(loudest > 0)
-    out[rows, lowest[rows] % 12, 3] = pooled[rows, lowest[rows]]
-    out = _detune(out, cents)
+    """``(3, frames, 132)`` and ``(frames,)`` to ``(frames, 12, 6)``."""
+    frames = len(drums)
+    pooled = power.sum(0)  # (frames, 132)
+    loudest = pooled.max(1)
+    lowest = (pooled > _AUDIBLE * loudest[:, None]).argmax(1)
+    classes = np.zeros((frames, 12, _ROLES + 1))
+    classes[:, :, :_ROLES] = power.reshape(_ROLES, frames, -1, 12).sum(2).transpose(1, 2, 0)
+    rows = np.arange(frames)
+    classes[rows, lowest % 12, _ROLES] = pooled[rows, lowest]
+    out = np.empty((frames, 12, len(CHANNELS)))
+    out[:, :, : _ROLES + 1] = _detune(classes, cents)
     total = pooled.sum(1)
     out[:, :, 4] = drums[:, None]
     out[:, :, 5] = total[:, None]
-    reference = max(float(total.max(initial=0.0)), 1e-12)
-    amplitude = np.sqrt(out / reference)
-    return (np.log1p(_COMPRESSION * amplitude) / np.log1p(_COMPRESSION)).astype(np.float32)
+    out /= max(float(total.max()), 1e-12)
+    return (np.log1p(_COMPRESSION * np.sqrt(out)) / np.log1p(_COMPRESSION)).astype(np.float32)
 
 
 def _detune(power: np.ndarray, cents: float) -> np.ndarray:
