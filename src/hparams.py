@@ -100,7 +100,13 @@ class TeacherBlock(Block):
     """``teacher:``, a Re-MOVE model whose embeddings are imitated; not in the paper."""
 
     path: Text = Field(description="the path of Re-MOVE weights, such as models/model_move.pt")
-    weight: Weight = Field(1.0, description="a weight; 0 switches the teacher off")
+    weight: Weight = Field(1.0, description="a weight; 0 switches the imitation off")
+    relations: Weight = Field(0.0, description="a weight; 0 leaves out relations in the batch")
+
+    @property
+    def listens(self) -> bool:
+        """Whether the teacher has any weight."""
+        return self.weight > 0 or self.relations > 0
 
 
 class RandomErase(Block):
@@ -218,6 +224,9 @@ class Hparams(Block):
     adam_b1: Share = Field(0.8, lt=1, description="a number from 0 up to 1, such as 0.8")
     adam_b2: Share = Field(0.99, lt=1, description="a number from 0 up to 1, such as 0.99")
     weight_decay: Weight = Field(0.01, description="a number such as 0.01")
+    lr_warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="a number of first steps in which the rate rises, such as 100; 0 for none"
+    )
     lr_decay: Positive = Field(0.99, le=1, description="a factor such as 0.99")
     lr_decay_steps: Count = Field(1000, description="a number of optimizer steps, such as 1000")
     min_lr: Weight = Field(0.0001, description="a number such as 0.0001")

@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.losses import CenterLoss, FocalLoss, HardTripletLoss, SupConLoss, imitation_loss
+from src.losses import (
+    CenterLoss,
+    FocalLoss,
+    HardTripletLoss,
+    SupConLoss,
+    imitation_loss,
+    relation_loss,
+)
 from src.models.conformer import HEADS, ConformerEncoder, norm_frames
 from src.models.pooling import AttentiveStatisticsPooling
 from src.models.subsampling import SHORTEST
@@ -92,6 +99,7 @@ class CoverHunter(nn.Module):
             "cen_loss": _number(center, "weight", "center", 0.0),
             "con_loss": contrastive.get("weight", 0.0),
             "tea_loss": teacher.get("weight", 0.0),
+            "rel_loss": teacher.get("relations", 0.0),
         }
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,8 +140,8 @@ class CoverHunter(nn.Module):
             targets: ``(B, embed_dim)``, what a teacher says; None: no teacher.
 
         Returns:
-            The total, and the unweighted ``ce_loss``, ``tri_loss``, ``cen_loss``, ``con_loss`` and
-            ``tea_loss``; a loss that the configuration switches off is absent.
+            The total, and the unweighted ``ce_loss``, ``tri_loss``, ``cen_loss``, ``con_loss``,
+            ``tea_loss`` and ``rel_loss``; a loss that the configuration switches off is absent.
 
         Raises:
             ValueError: another shape, a label out of range, or one item in training mode.
@@ -165,6 +173,8 @@ class CoverHunter(nn.Module):
                 parts["con_loss"] = self._contrastive_loss(embeddings, labels)
             if targets is not None and self._weights["tea_loss"] > 0:
                 parts["tea_loss"] = imitation_loss(embeddings, targets)
+            if targets is not None and self._weights["rel_loss"] > 0:
+                parts["rel_loss"] = relation_loss(embeddings, targets)
         if not parts:
             raise ValueError("the weights of all losses are 0: there is nothing to train")
         total = sum(self._weights[name] * part for name, part in parts.items())

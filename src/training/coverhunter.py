@@ -208,6 +208,7 @@ def make_plan(hp: Hparams, team: Team, options: RunOptions, training: Mapping[st
         learning_rate=hp.learning_rate,
         betas=(hp.adam_b1, hp.adam_b2),
         weight_decay=hp.weight_decay,
+        lr_warmup_steps=hp.lr_warmup_steps,
         lr_decay=hp.lr_decay,
         lr_decay_steps=hp.lr_decay_steps,
         min_lr=hp.min_lr,
@@ -232,7 +233,7 @@ def _targets(
     amp: bool,
 ) -> dict[str, Tensor] | None:
     """What the teacher says, if there is one; the first process asks it, the others wait."""
-    if hp.teacher is None or hp.teacher.weight == 0 or options.only_eval:
+    if hp.teacher is None or not hp.teacher.listens or options.only_eval:
         return None
 
     def ask() -> dict[str, Tensor]:
@@ -270,7 +271,7 @@ def check_training(hp: Hparams) -> None:
     by_labels = hp.focal.weight > 0 or hp.triplet.weight > TRIPLET_OFF
     by_labels = by_labels or hp.center.weight > 0 or hp.contrastive.weight > 0
     validated = hp.train_sample_path or hp.dev_path
-    if not by_labels and (validated or hp.teacher is None or hp.teacher.weight == 0):
+    if not by_labels and (validated or hp.teacher is None or not hp.teacher.listens):
         raise UserError(
             "the weights of ce, triplet, center and contrastive in hparams.yaml are all 0 (or, of "
             f"triplet, not above {TRIPLET_OFF}), so nothing is measured; raise one of them"

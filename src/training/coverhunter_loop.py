@@ -42,6 +42,7 @@ class Plan:
         learning_rate: rate of AdamW at the start.
         betas: its averaging factors.
         weight_decay: of AdamW.
+        lr_warmup_steps: number of first steps in which the rate rises in a line to where it begins.
         lr_decay: factor of the rate every ``lr_decay_steps`` steps.
         min_lr: lowest rate.
         patience: epochs without a better dev loss after which training stops; None: never.
@@ -60,6 +61,7 @@ class Plan:
     min_lr: float
     weight_decay: float = 0.01
     lr_decay_steps: int = 1000
+    lr_warmup_steps: int = 0
     patience: int | None = None
     save_every: int = 1
     keep: int | None = None
@@ -354,14 +356,25 @@ class Loop:
             self._require_finite("gradient", norm)
         if self.steps % self.plan.lr_decay_steps == 0:
             self.schedule.step()
-        self.scaler.step(self.optimizer)
+        rate = self._update()
         self.scaler.update()
-        rate = self.optimizer.param_groups[0]["lr"]
         if self.steps % LOG_EVERY == 0:
             self.scalars.step(self.steps, losses=losses, rate=rate, norm=norm)
         logger.debug("step %d: %s chunks, %s", self.steps, tuple(batch[0].shape), losses)
         self.steps += 1
         return {**losses, "grad_norm": norm}
+
+    def _update(self) -> float:
+        """Let the optimizer step, at the schedule's rate or on the way to it; returns the rate."""
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        share = min(1.0, self.steps / max(self.plan.lr_warmup_steps, 1))  # steps count from 1
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * share
+        self.scaler.step(self.optimizer)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        return rates[0] * share
 
     def _require_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):

@@ -131,6 +131,27 @@ def test_the_rate_decays_before_every_so_manieth_step(whole):
     assert rates == pytest.approx([0.01 * 0.9**n for n in (1, 3, 4)])
 
 
+def test_the_rate_rises_in_the_first_steps_and_the_schedule_knows_nothing_of_it(tmp_path):
+    loop = make_loop(tmp_path, lr_warmup_steps=5, lr_decay_steps=100)
+    used, step = [], loop.optimizer.step
+
+    def watched(*args, **kwargs):
+        used.append(loop.optimizer.param_groups[0]["lr"])
+        return step(*args, **kwargs)
+
+    loop.optimizer.step = watched
+    loop.run()
+    assert used == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01, 0.01, 0.01, 0.01, 0.01])
+    assert [line["lr"] for line in lines(tmp_path)] == [0.01] * 3
+
+
+def test_a_run_killed_while_the_rate_rises_ends_the_same(tmp_path):
+    make_loop(tmp_path / "whole", lr_warmup_steps=8).run()
+    make_loop(tmp_path / "parts", lr_warmup_steps=8, max_epochs=1).run()
+    resume(tmp_path / "parts", lr_warmup_steps=8).run()
+    assert_same(final(tmp_path / "parts"), final(tmp_path / "whole"))
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(whole, tmp_path):
     make_loop(tmp_path / "same").run()
     assert_same(final(tmp_path / "same"), final(whole))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.losses import imitation_loss
+from src.losses import imitation_loss, relation_loss
 from src.models.move import MOVEModel
 from src.training import teacher as teacher_module
 from src.training.checkpoint import save_move
@@ -53,6 +53,30 @@ def test_loss_is_one_minus_cosine_and_leaves_the_teacher_alone():
     loss.backward()
     assert a.grad is not None
     assert b.grad is None
+
+
+def test_relations_compare_all_pairs_of_a_batch_from_its_mean():
+    generator = torch.Generator().manual_seed(1)
+    a = torch.randn(5, 3, generator=generator, requires_grad=True)
+    b = torch.randn(5, 4, generator=generator, requires_grad=True)
+    total = 0.0
+    for i in range(5):
+        for j in range(5):
+            p, q = (a.detach()[k] - a.detach().mean(0) for k in (i, j))
+            here = float(p @ q / (p.norm() * q.norm()))
+            there = float(torch.cosine_similarity(b.detach()[i], b.detach()[j], dim=0))
+            total += (here - there) ** 2
+    loss = relation_loss(a, b)
+    assert float(loss.detach()) == pytest.approx(total / 25, rel=1e-5)
+    loss.backward()
+    assert a.grad is not None
+    assert b.grad is None
+
+
+def test_relations_see_what_differs_in_vectors_that_point_nearly_the_same_way():
+    generator = torch.Generator().manual_seed(2)
+    a = torch.randn(6, 3, generator=generator)
+    assert float(relation_loss(a + 1000, a - a.mean(0))) == pytest.approx(0, abs=1e-4)
 
 
 def test_targets_are_unit_vectors_near_for_versions_of_one_work(rows, weights):
