@@ -47,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     audio = None if options.features_only else config.audio
     output = Output(options.out_dir, audio, tuple(config.features))
     settings = MakerSettings(
-        config.seed, config.duration, config.sample_rate, soundfonts, config.recordings
+        config.seed,
+        config.duration,
+        config.sample_rate,
+        soundfonts,
+        config.recordings,
+        config.metre_changes,
     )
     maker = VersionMaker if sound else NoteMaker
     describe_corpus(options.out_dir, config, soundfonts, audio_kept=audio is not None)

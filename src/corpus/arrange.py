@@ -8,6 +8,7 @@ from src.corpus.dice import Dice, generator
 from src.corpus.instruments import Lead
 from src.corpus.keys import change_mode, transpose
 from src.corpus.lines import Plans, draw_plans, melody_lines, pick_lead
+from src.corpus.metre import MetreChange, draw_metre_change, in_metre
 from src.corpus.mix import mix, trim
 from src.corpus.pacing import lead_in, plan_time
 from src.corpus.performance import Performance
@@ -38,7 +39,8 @@ class Draft:
     """What is settled before anybody plays.
 
     Attributes:
-        tune: in the setting, mode, metre and key of the version.
+        tune: in the setting, metre, mode and key of the version.
+        metre_change: how the tune came into its metre, None where it always was.
         items: the form.
         harmony: chords by section, for its first and for later turns.
         choices: what was decided so far; playing adds to it.
@@ -52,6 +54,7 @@ class Draft:
     lead: Lead
     band: Band
     choices: dict[str, Any]
+    metre_change: MetreChange | None = None
 
 
 def arrange(
@@ -61,6 +64,7 @@ def arrange(
     version: int,
     target_duration: tuple[float, float] | None = None,
     setting: int | None = None,
+    metre_changes: float = 0.0,
 ) -> Performance:
     """Arrange a tune.
 
@@ -70,6 +74,8 @@ def arrange(
         version: which version of the work; every version is drawn independently.
         target_duration: least and most seconds; None for one to three passes of the tune.
         setting: which notation of the work (0 is the tune itself); None to draw one.
+        metre_changes: share of the versions that are in another metre (see ``src.corpus.metre``).
+            It changes nothing about the others.
 
     Returns:
         the performance; the same arguments always give the same one.
@@ -82,6 +88,7 @@ def arrange(
         version=version,
         target_duration=target_duration,
         setting=setting,
+        metre_changes=metre_changes,
     )
     return perform(draft, hand, dice)
 
@@ -104,6 +111,7 @@ def draw_draft(
     version: int,
     target_duration: tuple[float, float] | None,
     setting: int | None = None,
+    metre_changes: float = 0.0,
 ) -> tuple[Draft, Dice]:
     """Everything about a version but the playing; see :func:`arrange`.
 
@@ -123,6 +131,11 @@ def draw_draft(
         "style": style.name,
         "family": style.family,
     }
+    own = Dice(generator(seed, "metre", tune.work, version))
+    change = draw_metre_change(tune, own, metre_changes)
+    choices["metre_change"] = None if change is None else change.name
+    if change is not None:
+        tune = in_metre(tune, change)
     tune = transpose(change_mode(tune, dice.split(), choices), dice, choices)
     timing, items = plan_time(tune, style, dice.split(), target_duration, choices)
     choices["structure"] = describe(items, tune)
@@ -130,7 +143,7 @@ def draw_draft(
     lead = pick_lead(style, dice, choices)
     hand = dice.split()
     band = Band.draw(style, dice.split(), tonic=tune.tonic, program=both_hands(style, lead))
-    return Draft(tune, style, timing, items, harmony, lead, band, choices), hand
+    return Draft(tune, style, timing, items, harmony, lead, band, choices, change), hand
 
 
 def both_hands(style: Style, lead: Lead) -> int | None:

@@ -41,6 +41,7 @@ _DECIDE_VERSIONS = (
     "features",
     "audio",
     "hard_negatives",
+    "metre_changes",
     "printed_settings",
 )
 _SUFFIXES = {"flac": "flac", "vorbis": "ogg", "opus": "ogg", "mp3": "mp3"}

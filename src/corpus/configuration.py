@@ -47,6 +47,7 @@ class CorpusConfig(_Strict):
             more are chosen, and the distractors among the others.
         hard_negatives: share of the versions, 0 to 0.5, that are played over the chords of a
             version of another work and like it (see :mod:`src.corpus.contrafact`).
+        metre_changes: share of the versions that are played in another metre, 0 to 1.
         first_version: number of the first; version numbers decide what is drawn.
         duration: shortest and longest recording in seconds.
         sample_rate: Hz at which instruments and recordings are computed. No feature listens
@@ -75,6 +76,7 @@ class CorpusConfig(_Strict):
     versions: int = Field(4, ge=1)
     printed_settings: bool = False
     hard_negatives: float = Field(0.0, ge=0, le=0.5)
+    metre_changes: float = Field(0.0, ge=0, le=1)
     first_version: int = Field(0, ge=0)
     duration: tuple[float, float] = (60.0, 180.0)
     sample_rate: int = Field(22050, ge=16000, le=48000)
@@ -106,7 +108,7 @@ class CorpusConfig(_Strict):
     @model_validator(mode="after")
     def _check_printed(self) -> "CorpusConfig":
         if self.printed_settings:
-            for name in ("versions", "first_version", "hard_negatives", "blocks"):
+            for name in ("versions", "first_version", "hard_negatives", "metre_changes", "blocks"):
                 if name in self.model_fields_set:
                     raise ValueError(f"'{name}' has no place beside 'printed_settings'")
         return self

@@ -26,6 +26,7 @@ from src.corpus.arrange import draw_draft, draw_setting, draw_style, perform
 from src.corpus.dice import Dice, generator
 from src.corpus.harmony import triad, with_chords
 from src.corpus.keys import in_parallel_mode, transposed
+from src.corpus.metre import in_metre
 from src.corpus.performance import Performance
 from src.corpus.tune import MODE_SCALES, Chord, MelodyNote, Meter, Tune
 
@@ -54,13 +55,14 @@ def play_contrafact(
     model_version: int,
     target_duration: tuple[float, float] | None = None,
     setting: int | None = None,
+    metre_changes: float = 0.0,
 ) -> Performance:
     """Arrange ``tune`` like version ``model_version`` of ``model``.
 
     Args:
         tune, version: whose melody it is, and the number of the contrafact among its versions.
         model: see :func:`pick_model`.
-        target_duration: as the model's version was made with.
+        target_duration, metre_changes: as the model's version was made with.
         setting: of ``tune``; None draws it as :func:`src.corpus.arrange.arrange` does.
 
     Raises:
@@ -72,10 +74,13 @@ def play_contrafact(
         seed=seed,
         version=model_version,
         target_duration=target_duration,
+        metre_changes=metre_changes,
     )
     if setting is None:
         setting = draw_setting(tune, Dice(generator(seed, tune.work, version)))
     own = tune.setting(setting)
+    if base.metre_change is not None:
+        own = in_metre(own, base.metre_change)
     if base.choices["mode_changed"]:
         own = in_parallel_mode(own)
     hybrid, moved = lay_over(own, base.tune, base.harmony)
@@ -304,7 +309,7 @@ def _nearest(pitch: int, chord: Chord, scale: frozenset[int], before: int, playe
         direction = (candidate > played) - (candidate < played)
         return (
             abs(candidate - pitch)
-            + 0.7 * abs(direction - wanted)
+            + 1.1 * abs(direction - wanted)
             + 0.4 * (candidate % 12 not in scale)
         )
 

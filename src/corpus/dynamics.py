@@ -35,9 +35,17 @@ def compress(
     level = 20 * np.log10(np.maximum(rms / rms.max(), 1e-6))
     over = np.maximum(level - threshold_db, 0.0) * (1 - 1 / ratio)
     reduction = _follow(over, attack_ms, release_ms)
-    times = (np.arange(blocks) + 0.5) * hop
-    gain = 10 ** (-reduction / 20)
-    return signal * np.interp(np.arange(len(signal)), times, gain).astype(np.float32)
+    gain = (10 ** (-reduction / 20)).astype(np.float32)
+    return signal * _between(gain, hop)[: len(signal)]
+
+
+def _between(values: np.ndarray, hop: int) -> np.ndarray:
+    """Linear interpolation of values that stand in the middle of blocks of ``hop`` samples."""
+    lead = (hop + 1) // 2
+    share = ((np.arange(hop) + lead - hop / 2) / hop).astype(np.float32)
+    following = np.append(values[1:], values[-1])
+    ramps = values[:, None] + (following - values)[:, None] * share  # (blocks, hop)
+    return np.concatenate([np.full(lead, values[0]), ramps.ravel()])
 
 
 def _follow(values: np.ndarray, attack_ms: float, release_ms: float) -> np.ndarray:

@@ -30,6 +30,7 @@ class MakerSettings:
     sample_rate: int
     soundfonts: Mapping[str, Path]
     recordings: Mapping[str, float] | None
+    metre_changes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,12 @@ def play_job(settings: MakerSettings, job: Job) -> Performance:
     seed = settings.seed
     if job.printed:
         return play_printed(job.tune, job.setting or 0, seed=seed, target_duration=target)
-    options = {"seed": seed, "version": job.version, "target_duration": target}
+    options = {
+        "seed": seed,
+        "version": job.version,
+        "target_duration": target,
+        "metre_changes": settings.metre_changes,
+    }
     if job.like is not None:
         model, number = job.like.tune, job.like.version
         return play_contrafact(

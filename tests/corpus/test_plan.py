@@ -1,14 +1,18 @@
 """What a corpus is made of: configuration, choice of works, order of versions."""
 
+import json
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.corpus import works as works_module
 from src.corpus.configuration import Blocks, CorpusConfig, load_config
-from src.corpus.plan import plan_jobs, utt_name
+from src.corpus.plan import plan_corpus, plan_jobs, utt_name
 from src.corpus.tune import Chord, MelodyNote, Meter, Section, Tune, save_tunes
 from src.corpus.works import load_corpus_tunes, read_work_list, select_works, similar_works
 from src.errors import UserError
@@ -153,6 +157,12 @@ def test_unknown_exclusions_are_named(tmp_path: Path, caplog: pytest.LogCaptureF
         ("versions: 3\n", "tunes: .*required"),
         ("tunes: []\n", "tunes: "),
         ("tunes: [a.json]\nduration: [60, 50]\n", "duration: .*two numbers"),
+        ("tunes: [a.json]\ndistractors: {songs: -1}\n", "distractors: .*-1 works"),
+        (
+            "tunes: [a.json]\nprinted_settings: true\nversions: 3\n",
+            "'versions' has no place beside 'printed_settings'",
+        ),
+        ("tunes: [a.json]\nhard_negatives: 0.9\n", "hard_negatives: .*0.5"),
         ("tunes: [a.json]\nfeatures: [mfcc]\n", r"features.0: .*crema_pcp-0.1.0"),
         ("tunes: [a.json]\naudio: {codec: wma}\n", "audio.codec: "),
         ("tunes: [a.json]\nblocks: {song: 3}\n", "blocks.song: unknown key"),
@@ -176,8 +186,64 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         read_work_list(tmp_path / "nobody.txt")
 
 
-def test_the_example_configuration_is_valid() -> None:
+def test_the_example_configurations_are_valid_and_agree() -> None:
     root = Path(__file__).parents[2]
-    config = load_config(root / "egs/opencorpus/corpus.yaml")
-    assert config.exclude == ["data/demo/works.txt"]
-    assert config.features == ["crema_pcp-0.1.0"]
+    configs = {
+        p.stem: load_config(p)
+        for p in (root / "egs/opencorpus").glob("*.yaml")
+        if p.stem != "split"
+    }
+    corpus = configs["corpus"]
+    assert "data/demo/works.txt" in corpus.exclude
+    assert corpus.features == ["crema_pcp-0.1.0"]
+    assert corpus.hard_negatives > 0
+    assert corpus.metre_changes > 0
+    validation = {name for name, config in configs.items() if config.printed_settings}
+    assert validation == {"fiddle_settings", "chorales"}
+    assert {Path(path).stem for path in corpus.exclude_corpora} == validation
+    for config in configs.values():
+        for path in (*config.exclude, *config.exclude_corpora):
+            assert (root / path).is_file(), path
+    assert "data/demo/works.txt" in configs["fiddle_settings"].exclude
+
+
+def test_distractors_have_one_version_and_are_no_other_work(tmp_path: Path) -> None:
+    save_tunes(TUNES, tmp_path / "tunes.json")
+    config = CorpusConfig(
+        tunes=[str(tmp_path / "tunes.json")],
+        exclude_similar=None,
+        works={"songs": 20, "reels": 2},
+        distractors={"songs": 3, "reels": 1},
+        versions=2,
+    )
+    plan = plan_corpus(config)
+    works, distractors = ({t.work for t in part} for part in (plan.works, plan.distractors))
+    assert not works & distractors
+    assert sorted(work.split("/")[0] for work in distractors) == ["reels", *["songs"] * 3]
+    assert sum(work.startswith("songs") for work in works) == 9
+    counts = Counter(job.tune.work for job in plan.jobs)
+    assert counts == {**dict.fromkeys(works, 2), **dict.fromkeys(distractors, 1)}
+    # They stand evenly among the others, and stay when more works are asked for.
+    places = [i for i, job in enumerate(plan.jobs) if job.tune.work in distractors]
+    assert all(b - a > 3 for a, b in pairwise(places))
+    more = plan_corpus(config.model_copy(update={"works": {"songs": 20, "reels": 5}}))
+    assert more.distractors == plan.distractors
+    # None of them is a work under another name.
+    for tune in plan.distractors[:2]:
+        (tmp_path / "same.json").write_text(
+            json.dumps({"format": 1, "same_works": [[tune.work, plan.works[0].work]]})
+        )
+        same = config.model_copy(update={"same_works": str(tmp_path / "same.json")})
+        assert tune.work not in {t.work for t in plan_corpus(same).distractors}
+    with pytest.raises(UserError, match="no works of collection carols"):
+        plan_corpus(config.model_copy(update={"distractors": {"carols": 1}}))
+
+
+def test_similar_works_are_found_whatever_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = [make_tune(f"songs/demo-{i}", seed=i + 70) for i in range(5)]
+    same = [make_tune(f"reels/{i}", seed=i + 70, transposed=5) for i in range(5)]
+    others = [make_tune(f"songs/{i}", seed=i + 200) for i in range(9)]
+    expected = {tune.work for tune in same}
+    assert similar_works(demo, [*others, *same], least=0.3) == expected
+    monkeypatch.setattr(works_module, "_COMPARED_AT_ONCE", 2)
+    assert similar_works(demo, [*others, *same], least=0.3) == expected
