@@ -8,6 +8,7 @@ from pathlib import Path
 from src.config import EXPERIMENT_TYPES, REPOSITORY, RUN_TYPES, experiment_name, remove_config
 from src.device import DEVICE_NAMES, select_device
 from src.errors import run_front
+from src.retrieval.blend import BLEND, check_rerank
 
 # Options that do not change what is computed and so are no part of an experiment's name.
 RUN_OPTIONS = (
@@ -21,6 +22,7 @@ RUN_OPTIONS = (
     "report",
     "metrics",
     "rerank",
+    "rerank_blend",
 )
 
 
@@ -186,7 +188,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--rerank",
         type=count,
         metavar="K",
-        help="Test: put the K nearest recordings of every query in the order of Qmax.",
+        help="Test: compare the K nearest recordings of every query in full, by Qmax, and order "
+        "them anew.",
+    )
+    more.add_argument(
+        "--rerank-blend",
+        type=float,
+        default=BLEND,
+        metavar="W",
+        help="Test: share of Qmax in the new order, from 0 (the embedding alone) to 1 (Qmax "
+        f"alone); default: {BLEND}.",
     )
     return parser
 
@@ -197,6 +208,7 @@ def main() -> None:
     options = {k: v for k, v in vars(arguments).items() if k not in RUN_OPTIONS}
     config = remove_config(arguments.exp_type, options)
     name = experiment_name(arguments.exp_type, config)
+    check_rerank(arguments.rerank or 1, arguments.rerank_blend)
     device = select_device(arguments.device)
 
     # Imported late: --help and a mistyped option answer at once.
@@ -225,6 +237,7 @@ def main() -> None:
             amp=arguments.amp,
             original=arguments.metrics == "original",
             rerank=arguments.rerank,
+            blend=arguments.rerank_blend,
             report=arguments.report,
         )
         print(result)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from src.device import DEVICE_NAMES
 from src.errors import UserError, run_front
+from src.retrieval.blend import BLEND, check_rerank
 from src.training.paths import DEFAULT_COVERHUNTER
 
 
@@ -41,8 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("-test_only_labels", "--test_only_labels", type=Path, metavar="FILE",
         help="measure and draw only the queries of these works (one song or song_id a line, or a "
         "JSON list); the references stay all")  # fmt: skip
-    add("--rerank", type=int, metavar="K", help="put the K nearest references of each query in "
-        "the order of Qmax; the lists must name cremaPCP (key features: an .npz)")  # fmt: skip
+    add("--rerank", type=int, metavar="K", help="compare the K nearest references of each query "
+        "in full, by Qmax, and order them anew; the lists must name cremaPCP (key features: an "
+        ".npz)")  # fmt: skip
+    add("--rerank-blend", type=float, default=BLEND, metavar="W", help="share of Qmax in the new "
+        f"order, from 0 (the embedding alone) to 1 (Qmax alone); default: {BLEND}")  # fmt: skip
     add("--bootstrap", type=int, default=0, metavar="N", help="add 95 %% intervals of the figures "
         "from N resamples of the works")  # fmt: skip
     add("--seed", type=int, default=0, help="of the intervals and the picture (default: 0)")
@@ -63,8 +67,8 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     if arguments.bootstrap < 0 or arguments.batch_size < 1:
         raise UserError("--bootstrap must be 0 or more and --batch-size 1 or more")
-    if arguments.rerank is not None and arguments.rerank < 1:
-        raise UserError("--rerank must be 1 or more")
+    if arguments.rerank is not None:
+        check_rerank(arguments.rerank, arguments.rerank_blend)
     if arguments.marks and not arguments.plot_name:
         raise UserError("-marks belongs to a picture; add -plot_name FILE.png")
 
@@ -97,6 +101,7 @@ def main() -> None:
         result = reranked(
             result,
             arguments.rerank,
+            blend=arguments.rerank_blend,
             query_path=arguments.query_path,
             ref_path=arguments.ref_path,
             progress=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from src.device import DEVICE_NAMES, select_device
 from src.errors import UserError, run_front
+from src.retrieval.blend import BLEND, check_rerank
 
 FORMATS = ("table", "csv", "json")
 
@@ -29,8 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--top", type=int, default=5, help="works to name for each query (default: 5)")
     add("--threshold", type=float, default=0.05, metavar="P",
         help="largest p-value of a match (default: 0.05)")  # fmt: skip
-    add("--rerank", type=int, default=0, metavar="K", help="put the K nearest recordings in the "
-        "order of Qmax, which hears them in full; needs their sound (or cremaPCP)")  # fmt: skip
+    add("--rerank", type=int, default=0, metavar="K", help="compare the query with the K nearest "
+        "recordings in full, by Qmax, and order them anew; needs sound (or cremaPCP)")  # fmt: skip
+    add("--rerank-blend", type=float, default=BLEND, metavar="W", help="share of Qmax in the new "
+        f"order, from 0 (the embedding alone) to 1 (Qmax alone); default: {BLEND}")  # fmt: skip
     add("--format", choices=FORMATS, default="table", help="default: table")
     add("--out", type=Path, metavar="FILE", help="write there in place of the screen")
     add("--device", default="auto", help=f"{', '.join(DEVICE_NAMES)} or cuda:N")
@@ -43,8 +46,7 @@ def main() -> None:
     device = select_device(arguments.device)
     if arguments.top < 1:
         raise UserError("--top must be 1 or more")
-    if arguments.rerank < 0:
-        raise UserError("--rerank must be 1 or more (0: as the embeddings say)")
+    check_rerank(arguments.rerank or 1, arguments.rerank_blend)
     if not 0 < arguments.threshold <= 1:
         raise UserError("--threshold must lie above 0 and at most at 1")
 
@@ -67,6 +69,7 @@ def main() -> None:
         references,
         embedder,
         rerank=arguments.rerank,
+        blend=arguments.rerank_blend,
         pair_distances=QmaxReferences(references, device=device) if arguments.rerank else None,
     )
     answers, failures = [], []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import UserError
+from src.retrieval.blend import BLEND, blend_order, check_rerank
 from src.retrieval.calibration import Calibration, calibration_of, read_model_calibration
 from src.retrieval.recording_windows import Recording2Windows, RecordingWindows
 from src.retrieval.references import References
@@ -97,7 +98,8 @@ class Identifier:
     Args:
         references: the set.
         embedder: the model that made it.
-        rerank: put the first so many recordings in the order of ``pair_distances``; 0 leaves it.
+        rerank: order the first so many recordings anew, with ``pair_distances``; 0 leaves it.
+        blend: the share of ``pair_distances`` in that order.
         pair_distances: from a query and positions of references to distances, such as
             :class:`src.retrieval.qmax_references.QmaxReferences`.
 
@@ -111,10 +113,13 @@ class Identifier:
         embedder: Recording2Windows,
         *,
         rerank: int = 0,
+        blend: float = BLEND,
         pair_distances: PairDistances | None = None,
     ) -> None:
         references.require_model(embedder)
+        check_rerank(rerank or 1, blend)
         self.rerank = rerank if pair_distances else 0
+        self.blend = blend
         self.pair_distances = pair_distances
         self.references = references
         self.embedder = embedder
@@ -157,9 +162,10 @@ class Identifier:
         query = WindowTable.build([windows.wide.embeddings], self.references.distance)
         positions, distances = self._nearest(query, max(top, self.rerank))
         if self.rerank and self.pair_distances and len(positions):
-            first = self.pair_distances(name, positions[: self.rerank].tolist())
+            first = self.pair_distances(name, positions[: self.rerank].tolist())[None]
             order = np.arange(len(positions))
-            order[: len(first)] = np.argsort(first, kind="stable")
+            near = distances[None, : self.rerank]
+            order[: self.rerank] = blend_order(near, first, blend=self.blend)[0]
             positions, distances = positions[order], distances[order]
         to_cohort = self.cohort.nearest_to(query)[0]
         works: dict[str, list[tuple[int, float]]] = {}

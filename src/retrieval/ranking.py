@@ -147,7 +147,7 @@ def rank_relevant(
 
 def nearest_others(
     embeddings: Array, k: int, *, distance: str, device: torch.device | None = None
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The first K references of every recording among all others, in the order of the ranks.
 
     Args:
@@ -156,7 +156,8 @@ def nearest_others(
         distance, device: see :func:`rank_relevant`.
 
     Returns:
-        ``(N, min(K, N - 1))`` int64 positions, nearest first.
+        ``(N, min(K, N - 1))`` int64 positions, nearest first; and their distances, float32,
+        but for a constant and a factor that are the same within a row.
 
     Raises:
         UserError: k is not positive; see also :func:`rank_relevant`.
@@ -167,12 +168,14 @@ def nearest_others(
     block_of = _block_function(embeddings, embeddings, distance, exclude_self=True)
     n = len(embeddings)
     found = np.empty((n, min(k, n - 1)), np.int64)
+    distances = np.empty(found.shape, np.float32)
     step = max(1, _BLOCK_ELEMENTS // n)
     for start in range(0, n, step):
         rows = np.arange(start, min(start + step, n))
-        order = block_of(rows).sort(dim=1, descending=True, stable=True).indices
+        similarity, order = block_of(rows).sort(dim=1, descending=True, stable=True)
         found[rows] = order[:, : found.shape[1]].cpu().numpy()
-    return found
+        distances[rows] = -similarity[:, : found.shape[1]].cpu().numpy()
+    return found, distances
 
 
 def rank_similarities(similarity: torch.Tensor, relevance: Relevance) -> Ranking:

@@ -1,7 +1,8 @@
 """The nearest references of each query, put in a new order by a distance that costs more.
 
 An embedding finds the nearest K of all references at once; only those are compared pair by pair
-(:mod:`src.retrieval.qmax`). What is not among the first K stays behind them, in its order.
+(:mod:`src.retrieval.qmax`), and both distances together decide their order, since each knows what
+the other does not. What is not among the first K stays behind them, in its order.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from src.errors import UserError
+from src.retrieval.blend import BLEND, blend_order, check_rerank
 from src.retrieval.qmax import in_threads
 from src.retrieval.ranking import Ranking
 from src.retrieval.relevance import Relevance
@@ -22,6 +24,7 @@ def rerank(
     k: int,
     pair_distance: PairDistance,
     *,
+    blend: float = BLEND,
     excluded: np.ndarray | None = None,
     workers: int = 1,
     progress: bool = False,
@@ -31,7 +34,8 @@ def rerank(
     Args:
         distances: ``(Q, R)``, smaller = closer; negative = not a candidate.
         k: references of each query to compare; more than there are is all.
-        pair_distance: from query number and reference number; smaller = closer.
+        pair_distance: from query number and reference number; 0 or more, smaller = closer.
+        blend: its share in the order, see :func:`blend_order`.
         excluded: ``(Q, R)`` booleans, pairs that are no candidates; None takes the negative ones.
         workers: threads that compare.
         progress: show a progress bar.
@@ -43,6 +47,7 @@ def rerank(
     Raises:
         UserError: k is not positive, not a matrix, or a distance is not a number.
     """
+    check_rerank(k, blend)
     distances = np.asarray(distances)
     if distances.ndim != 2:
         raise UserError(
@@ -58,11 +63,12 @@ def rerank(
     # What is no candidate goes to the end; a candidate may be infinitely far and still be one.
     order = np.lexsort((distances, mask), axis=1)  # (Q, R)
     filled = np.arange(order.shape[1]) < (~mask).sum(axis=1)[:, None]
-    nearest = np.where(filled, order, _NONE)[:, : _checked(k)]
+    nearest = np.where(filled, order, _NONE)[:, :k]
+    near = np.take_along_axis(distances, order[:, :k], axis=1)
     order[:, : nearest.shape[1]] = np.where(
         nearest == _NONE,
         order[:, : nearest.shape[1]],
-        reorder(nearest, pair_distance, workers=workers, progress=progress),
+        reorder(nearest, near, pair_distance, blend=blend, workers=workers, progress=progress),
     )
     places = np.empty(order.shape)
     np.put_along_axis(places, order, np.arange(order.shape[1], dtype=float)[None], axis=1)
@@ -74,8 +80,10 @@ def rerank_ranking(
     ranking: Ranking,
     relevance: Relevance,
     nearest: np.ndarray,
+    near: np.ndarray,
     pair_distance: PairDistance,
     *,
+    blend: float = BLEND,
     workers: int = 1,
     progress: bool = False,
 ) -> Ranking:
@@ -86,12 +94,13 @@ def rerank_ranking(
         relevance: which they are.
         nearest: ``(Q, K)`` int64, the first K references of each query in the order of
             ``ranking``; -1 behind the last.
-        pair_distance, workers, progress: see :func:`rerank`.
+        near: ``(Q, K)`` their distances.
+        pair_distance, blend, workers, progress: see :func:`rerank`.
 
     Returns:
-        Ranks after the first K of each query were put in the order of ``pair_distance``.
+        Ranks after the first K of each query were ordered anew.
     """
-    first = reorder(nearest, pair_distance, workers=workers, progress=progress)
+    first = reorder(nearest, near, pair_distance, blend=blend, workers=workers, progress=progress)
     ranks = ranking.ranks.copy()
     for query in range(ranking.n_queries):
         part = slice(ranking.offsets[query], ranking.offsets[query + 1])
@@ -103,32 +112,28 @@ def rerank_ranking(
 
 def reorder(
     nearest: Sequence[Sequence[int]] | np.ndarray,
+    near: Sequence[Sequence[float]] | np.ndarray,
     pair_distance: PairDistance,
     *,
+    blend: float = BLEND,
     workers: int = 1,
     progress: bool = False,
 ) -> np.ndarray:
-    """Sort each row of ``nearest`` ``(Q, K)`` by ``pair_distance``; -1 stays behind, ties in order.
+    """Sort each row of ``nearest`` ``(Q, K)``, at the distances ``near``, by :func:`blend_order`.
+
+    -1 in ``nearest`` stays behind. All pairs of all queries are one queue for the threads.
 
     Raises:
-        UserError: a distance is not a number.
+        UserError: a distance of a pair is negative or not a number.
     """
-    nearest = np.asarray(nearest)
+    nearest, near = np.asarray(nearest), np.asarray(near)
     rows, places = np.nonzero(nearest != _NONE)
 
     def distance(item: int) -> float:
         return pair_distance(int(rows[item]), int(nearest[rows[item], places[item]]))
 
     found = in_threads(distance, len(rows), workers=workers, label="re-ranking", progress=progress)
-    if np.isnan(found).any():
-        raise UserError("a distance of the re-ranking is not a number")
-    distances = np.full(nearest.shape, np.inf)
-    distances[rows, places] = found
-    order = np.lexsort((distances, nearest == _NONE), axis=1)
+    pairs = np.full(nearest.shape, np.inf)
+    pairs[rows, places] = found
+    order = blend_order(near, pairs, blend=blend, valid=nearest != _NONE)
     return np.take_along_axis(nearest, order, axis=1)
-
-
-def _checked(k: int) -> int:
-    if k < 1:
-        raise UserError(f"the number of references to re-rank must be 1 or more, not {k}")
-    return k

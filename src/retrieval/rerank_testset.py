@@ -1,4 +1,4 @@
-"""A test set's nearest references in the order of Qmax, from the cremaPCP its lists name."""
+"""A test set's nearest references re-ranked with Qmax, from the cremaPCP its lists name."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 from src.data.crema_features import read_either_version
 from src.data.recordings import locate
 from src.errors import UserError
+from src.retrieval.blend import BLEND
 from src.retrieval.qmax import QmaxFeature, QmaxPairs, prepare
 from src.retrieval.rerank import rerank
 from src.retrieval.testset import Evaluated, evaluated
@@ -42,16 +43,18 @@ def reranked(
     result: Evaluated,
     k: int,
     *,
+    blend: float = BLEND,
     query_path: str | os.PathLike,
     ref_path: str | os.PathLike,
     workers: int | None = None,
     progress: bool = False,
 ) -> Evaluated:
-    """Put the first K references of each query in the order of Qmax and measure again.
+    """Order the first K references of each query anew, with Qmax, and measure again.
 
     Args:
         result: an evaluation by embeddings.
         k: references of each query to compare.
+        blend: the share of Qmax in their order, see :func:`src.retrieval.rerank.blend_order`.
         query_path, ref_path: the lists of recordings it was made from.
         workers: threads; None uses all cores.
         progress: show a progress bar.
@@ -70,6 +73,7 @@ def reranked(
         result.distances,
         k,
         QmaxPairs(queries, references),
+        blend=blend,
         excluded=result.excluded,
         workers=workers or os.cpu_count() or 1,
         progress=progress,

@@ -16,6 +16,7 @@ from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
 from src.errors import UserError
 from src.models.embed import embed_tracks
+from src.retrieval.blend import BLEND
 from src.retrieval.metrics import format_figures, summarise
 from src.retrieval.qmax import QmaxFeature, QmaxPairs, prepare
 from src.retrieval.ranking import DISTANCE_OF_LOSS, Ranking, nearest_others, rank_relevant
@@ -102,11 +103,13 @@ def evaluate_network(
     amp: bool = False,
     original: bool = False,
     rerank: int | None = None,
+    blend: float = BLEND,
     progress: bool = False,
 ) -> Evaluation:
     """Embed a data set, one recording at a time and at full length, and evaluate it.
 
-    With ``rerank``, the first so many recordings of every list are put in the order of Qmax.
+    With ``rerank``, the first so many recordings of every list are ordered anew, by the embedding
+    and Qmax together; ``blend`` is the share of Qmax.
 
     Raises:
         UserError: nothing to find, or (with ``rerank``) a recording that is too short for Qmax.
@@ -125,6 +128,7 @@ def evaluate_network(
         embeddings,
         rerank,
         QmaxPairs(features),
+        blend=blend,
         distance=distance,
         device=device,
         progress=progress,
@@ -139,6 +143,7 @@ def rerank_embeddings(
     k: int,
     pair_distance: PairDistance,
     *,
+    blend: float = BLEND,
     distance: str,
     device: torch.device | None = None,
     progress: bool = False,
@@ -149,13 +154,17 @@ def rerank_embeddings(
         ranking, relevance, embeddings, distance, device: of that evaluation.
         k: recordings of each list.
         pair_distance: from two positions; smaller = closer.
+        blend: its share in the new order.
         progress: show a progress bar.
     """
+    nearest, near = nearest_others(embeddings, k, distance=distance, device=device)
     return rerank_ranking(
         ranking,
         relevance,
-        nearest_others(embeddings, k, distance=distance, device=device),
+        nearest,
+        near,
         pair_distance,
+        blend=blend,
         workers=os.cpu_count() or 1,
         progress=progress,
     )
@@ -211,6 +220,7 @@ def evaluate_experiment(
     amp: bool = False,
     original: bool = False,
     rerank: int | None = None,
+    blend: float = BLEND,
     report: Path | None = None,
 ) -> Evaluation:
     """Evaluate the weights of an experiment on the benchmark, or else on the bundled demo.
@@ -221,7 +231,8 @@ def evaluate_experiment(
         device: where to compute.
         amp: mixed precision.
         original: count queries without another version as the original program did.
-        rerank: put the first so many recordings of every list in the order of Qmax.
+        rerank: order the first so many recordings of every list anew, with Qmax.
+        blend: the share of Qmax in that order.
         report: folder for per-query figures, bootstrap intervals and plots.
 
     Raises:
@@ -244,6 +255,7 @@ def evaluate_experiment(
         amp=amp,
         original=original,
         rerank=rerank,
+        blend=blend,
         progress=True,
     )
     if report is not None:
@@ -255,7 +267,7 @@ def evaluate_experiment(
             about={
                 "model": path.name,
                 "recordings": len(dataset),
-                **({"re-ranked by Qmax": rerank} if rerank else {}),
+                **({"re-ranked": rerank, "share of Qmax": blend} if rerank else {}),
                 **metadata,
             },
         )

@@ -108,6 +108,7 @@ def test_re_ranking_does_not_name_an_experiment(capsys):
     arguments, _, name = resolve(["-rt", "test", "--rerank", "20"])
     assert arguments.rerank == 20
     assert name == resolve(["-rt", "test"])[2]
+    assert name == resolve(["-rt", "test", "--rerank", "20", "--rerank-blend", "1"])[2]
     with pytest.raises(SystemExit):
         resolve(["--rerank", "0"])
     assert "0 is less than 1" in capsys.readouterr().err

@@ -198,9 +198,9 @@ def test_the_nearest_in_another_order(world, tmp_path):
 
     def last_first(name, positions):
         asked.append((name, positions))
-        return -np.arange(len(positions))
+        return 1 / np.arange(1, len(positions) + 1)
 
-    identifier = Identifier(references, embedder, rerank=6, pair_distances=last_first)
+    identifier = Identifier(references, embedder, rerank=6, blend=1, pair_distances=last_first)
     answer = identifier(query, top=2)
     ((name, positions),) = asked
     assert name == str(query)
@@ -216,3 +216,9 @@ def test_the_nearest_in_another_order(world, tmp_path):
     assert answer.works[0].p_value > plain.works[0].p_value
     one = Identifier(references, embedder, rerank=1, pair_distances=last_first)(query, top=2)
     assert one == plain
+    # The nearest two stand out so far that a little of the other order changes nothing.
+    little = Identifier(references, embedder, rerank=6, blend=0.1, pair_distances=last_first)
+    assert little(query, top=2).works[0].work == "work 03"
+    for wrong in ({"rerank": -1}, {"rerank": 2, "blend": 2.0}):
+        with pytest.raises(UserError, match="re-rank"):
+            Identifier(references, embedder, pair_distances=last_first, **wrong)

@@ -8,6 +8,7 @@ from src.data.crema_features import write_features
 from src.data.dataset_file import DatasetFile
 from src.errors import UserError
 from src.models.move import MOVEModel
+from src.retrieval.blend import blend_order
 from src.retrieval.metrics import rank_distances, summarise
 from src.retrieval.ranking import nearest_others, rank_relevant
 from src.retrieval.relevance import relevance_from_labels
@@ -28,15 +29,53 @@ def test_first_k_are_ordered_anew_and_the_rest_stays():
         asked.append((i, j))
         return other[i, j]
 
-    places = rerank(distances, 3, pair_distance)
+    places = rerank(distances, 3, pair_distance, blend=1)
     np.testing.assert_array_equal(places, [[2, 1, 0, 3, 4], [4, 3, 0, 2, 1]])
     assert sorted(asked) == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 4)]
     np.testing.assert_array_equal(
         rerank(distances, 1, pair_distance).argsort(), distances.argsort()
     )
     np.testing.assert_array_equal(
-        rerank(distances, 99, pair_distance), other.argsort(kind="stable").argsort()
+        rerank(distances, 99, pair_distance, blend=1), other.argsort(kind="stable").argsort()
     )
+
+
+def test_both_distances_have_a_say():
+    # The pair distances hardly tell the first two apart, the embedding does; and the reverse.
+    near = np.array([[0.2, 0.6, 0.7], [0.50, 0.51, 0.9]])
+    pairs = np.array([[0.22, 0.21, 0.9], [0.9, 0.2, 0.8]])
+    np.testing.assert_array_equal(blend_order(near, pairs), [[0, 1, 2], [1, 0, 2]])
+    np.testing.assert_array_equal(blend_order(near, pairs, blend=0), [[0, 1, 2], [0, 1, 2]])
+    np.testing.assert_array_equal(blend_order(near, pairs, blend=1), [[1, 0, 2], [1, 2, 0]])
+
+
+def test_the_blend_is_a_sum_of_standard_scores():
+    rng = np.random.default_rng(2)
+    near, pairs = rng.random((2, 6, 9))
+    a = (near - near.mean(1, keepdims=True)) / near.std(1, keepdims=True)
+    b = (1 / pairs - (1 / pairs).mean(1, keepdims=True)) / (1 / pairs).std(1, keepdims=True)
+    expected = np.argsort(0.4 * a - 0.6 * b, axis=1)
+    np.testing.assert_array_equal(blend_order(near, pairs, blend=0.6), expected)
+    # Only differences within a query count.
+    moved = near * rng.random((6, 1)) * 5 + rng.standard_normal((6, 1))
+    np.testing.assert_array_equal(blend_order(moved, 3 * pairs, blend=0.6), expected)
+
+
+def test_the_blend_of_what_is_infinite_equal_or_absent():
+    near = np.array([[0.1, 0.2, np.inf, 0.3]])
+    pairs = np.array([[np.inf, 0.5, 0.1, 9.0]])
+    np.testing.assert_array_equal(blend_order(near, pairs), [[2, 0, 1, 3]])
+    np.testing.assert_array_equal(blend_order(near[:, :2], pairs[:, 2:]), [[0, 1]])
+    valid = np.array([[True, False, True, True]])
+    np.testing.assert_array_equal(blend_order(near, pairs, valid=valid), [[2, 0, 3, 1]])
+    equal = np.full((1, 4), 0.3)
+    np.testing.assert_array_equal(blend_order(equal, pairs), [[2, 1, 3, 0]])
+    np.testing.assert_array_equal(blend_order(near, equal), [[0, 1, 2, 3]])
+    # A recording that is the query itself is the first, whatever the others are.
+    for others in (np.inf, 0.5):
+        pairs = np.array([[others, others, 0.0, others]])
+        assert blend_order(np.full((1, 4), np.inf), pairs)[0, 0] == 2
+    assert blend_order(np.zeros((2, 0)), np.zeros((2, 0))).shape == (2, 0)
 
 
 def test_ties_keep_their_order():
@@ -48,11 +87,11 @@ def test_ties_keep_their_order():
 def test_excluded_pairs_are_never_compared():
     distances = np.array([[-1.0, 2.0, 1.0], [np.inf, -1.0, 0.0], [-1.0, -1.0, -1.0]])
     asked = []
-    places = rerank(distances, 5, lambda i, j: asked.append((i, j)) or -j)
+    places = rerank(distances, 5, lambda i, j: asked.append((i, j)) or 9 - j)
     np.testing.assert_array_equal(places, [[-1, 1, 0], [1, -1, 0], [-1, -1, -1]])
     assert sorted(asked) == [(0, 1), (0, 2), (1, 0), (1, 2)]
     mask = np.eye(3, dtype=bool)
-    places = rerank(np.abs(distances), 5, lambda i, j: -j, excluded=mask)
+    places = rerank(np.abs(distances), 5, lambda i, j: 9 - j, excluded=mask, blend=1)
     np.testing.assert_array_equal(places, [[-1, 1, 0], [1, -1, 0], [1, 0, -1]])
 
 
@@ -73,10 +112,10 @@ def test_ranks_without_a_matrix_are_those_of_the_matrix(k):
     other = rng.random((24, 24))
     relevance = relevance_from_labels(labels)
     ranking = rank_relevant(embeddings, None, relevant=relevance, distance="euclidean")
-    nearest = nearest_others(embeddings, k, distance="euclidean")
-    assert nearest.shape == (24, min(k, 23))
-    found = rerank_ranking(ranking, relevance, nearest, lambda i, j: other[i, j])
-    distances = torch.cdist(embeddings.double(), embeddings.double()).numpy()
+    nearest, near = nearest_others(embeddings, k, distance="euclidean")
+    assert nearest.shape == near.shape == (24, min(k, 23))
+    found = rerank_ranking(ranking, relevance, nearest, near, lambda i, j: other[i, j])
+    distances = torch.cdist(embeddings.double(), embeddings.double()).square().numpy()
     mask = np.eye(24, dtype=bool)
     places = rerank(distances, k, lambda i, j: other[i, j], excluded=mask)
     expected = rank_distances(places, labels, labels, excluded=mask)
@@ -93,7 +132,12 @@ def test_bad_calls_are_refused_in_a_sentence():
         with pytest.raises(UserError, match=words):
             rerank(distances, k, lambda i, j: 0.0)
     with pytest.raises(UserError, match="not a number"):
-        reorder([[0, 1]], lambda i, j: np.nan)
+        reorder([[0, 1]], [[0.1, 0.2]], lambda i, j: np.nan)
+    with pytest.raises(UserError, match="negative"):
+        reorder([[0, 1]], [[0.1, 0.2]], lambda i, j: -1.0)
+    for blend in (-0.1, 1.1, np.nan):
+        with pytest.raises(UserError, match="between 0"):
+            rerank(np.zeros((2, 3)), 1, lambda i, j: 0.0, blend=blend)
     with pytest.raises(UserError, match="shape"):
         rerank(np.zeros((2, 3)), 1, lambda i, j: 0.0, excluded=np.eye(2))
     with pytest.raises(UserError, match="at least 1"):
