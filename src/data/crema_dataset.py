@@ -58,6 +58,26 @@ def write_training(
     training, validation = split_works(
         [r.work for r in features.recordings], validation_share=validation_share, seed=seed
     )
+    return write_split(
+        features, training, validation, folder, chunk_name=chunk_name, chunks=chunks, seed=seed
+    )
+
+
+def write_split(
+    features: FeatureSet,
+    training: Sequence[int],
+    validation: Sequence[int],
+    folder: Path,
+    *,
+    chunk_name: str = "train_chunk",
+    chunks: int = 17,
+    seed: int = 0,
+) -> list[Path]:
+    """The same for a split that is known, by positions of recordings.
+
+    Raises:
+        UserError: fewer works for training than chunks, or a file cannot be written.
+    """
     groups = group_works([features.recordings[i].work for i in training], chunks, seed=seed)
     paths = [
         _write_part(features, [training[i] for i in group], folder / f"{chunk_name}_{number}.pt")
