@@ -57,11 +57,11 @@ def main() -> None:
     device = select_device(arguments.device)
 
     from src.retrieval.collection import open_collection
-    from src.training import comparison, methods
+    from src.training import comparison, method_list
 
     options = {"device": device, "as_testset": arguments.as_eval_testset}
-    chosen = methods.all_methods(
-        methods.open_models(arguments.models, REPOSITORY / "models", **options),
+    chosen = method_list.all_methods(
+        method_list.open_models(arguments.models, REPOSITORY / "models", **options),
         qmax=not arguments.skip_qmax,
         untrained=not arguments.skip_untrained,
         seed=arguments.seed,

@@ -21,7 +21,7 @@ def main() -> None:
 
     from src.retrieval.collection import demo_collection
     from src.training.comparison import compare, figure_table
-    from src.training.methods import all_methods, open_model
+    from src.training.method_list import all_methods, open_model
 
     models = [open_model(REPOSITORY / "models" / name, device=device) for name in MODELS]
     collection = demo_collection(device=device)

@@ -44,6 +44,7 @@ class Sound2Features:
         items: Sequence[Item],
         load: Callable[[Item], Sound],
         *,
+        names: Sequence[str] | None = None,
         label: str = "features",
         progress: bool = False,
     ) -> dict[Features, list[np.ndarray]]:
@@ -52,6 +53,7 @@ class Sound2Features:
         Args:
             items: what to load.
             load: makes a signal of an item; called in threads.
+            names: of the items, for the sentences of errors; None makes them text.
             label: of the progress bar.
             progress: show it.
 
@@ -62,13 +64,16 @@ class Sound2Features:
         Raises:
             UserError: an item cannot be loaded or is too short; the first one is named.
         """
+        names = list(map(str, items)) if names is None else names
+
+        def half(position: int) -> dict[Features, np.ndarray | torch.Tensor]:
+            return self._transformed(load(items[position]), names[position])
+
         found: dict[Features, list[np.ndarray]] = {features: [] for features in self.wanted}
         with tqdm(total=len(items), desc=label, unit="recording", disable=not progress) as bar:
             for start in range(0, len(items), FILES_PER_PASS):
-                block = items[start : start + FILES_PER_PASS]
-                halves, reasons = in_parallel(
-                    block, lambda item: self._transformed(load(item)), workers=self.workers
-                )
+                block = range(start, min(start + FILES_PER_PASS, len(items)))
+                halves, reasons = in_parallel(block, half, workers=self.workers)
                 if reasons:
                     raise UserError(next(iter(reasons.values())))
                 for features in self._cqts:
@@ -80,7 +85,7 @@ class Sound2Features:
                 bar.update(len(block))
         return found
 
-    def _transformed(self, sound: Sound) -> dict[Features, np.ndarray | torch.Tensor]:
+    def _transformed(self, sound: Sound, name: str) -> dict[Features, np.ndarray | torch.Tensor]:
         """The CQTs, and what the networks of crema read."""
         try:
             return {
@@ -88,7 +93,7 @@ class Sound2Features:
                 **{f: crema.features(*sound) for f, crema in self._cremas.items()},
             }
         except ValueError as error:
-            raise UserError(f"a recording is too short for its features: {error}") from error
+            raise UserError(f"{name} has no features: {error}") from error
 
 
 def decoded(features: Features, stored: np.ndarray) -> np.ndarray:
@@ -102,4 +107,6 @@ def decoded(features: Features, stored: np.ndarray) -> np.ndarray:
 
 def describe_features(features: Features) -> str:
     """In words, for a sentence."""
-    return features.describe() if isinstance(features, CQTSpec) else f"cremaPCP {features}"
+    if isinstance(features, CQTSpec):
+        return f"CQT of {features.describe()}"
+    return f"cremaPCP {features}"

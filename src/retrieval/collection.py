@@ -62,12 +62,14 @@ class Collection:
         name: of the set.
         rows: lines of the recordings.
         labels: the work of each.
+        folder: of the list, below which its files are.
         make: features of all recordings; called once for each kind.
     """
 
     name: str
     rows: list[dict[str, Any]]
     labels: list[str]
+    folder: Path
     make: Callable[[Features], Sequence[np.ndarray]]
     _made: dict[Features, Sequence[np.ndarray]] = field(default_factory=dict)
 
@@ -78,6 +80,21 @@ class Collection:
     def names(self) -> list[str]:
         """``utt`` of each recording."""
         return [row["utt"] for row in self.rows]
+
+    def sounds(self) -> list[Path]:
+        """The sound file of each recording.
+
+        Raises:
+            UserError: one of them has none.
+        """
+        paths = [sound_of(row, self.folder) for row in self.rows]
+        for row, path in zip(self.rows, paths, strict=True):
+            if path is None:
+                raise UserError(
+                    f"{self.name} has no sound of {row['utt']} (key wav); it is needed here, "
+                    "features do not do"
+                )
+        return [path for path in paths if path is not None]
 
     def features(self, features: Features) -> Sequence[np.ndarray]:
         """``(frames, bins)`` dB, or ``(frames, 12)`` cremaPCP, of each recording, float32.
@@ -113,7 +130,7 @@ def open_collection(
     labels, _ = labels_of(rows, rows, path, path)
     name = path.resolve().parent.name if path.name == MANIFEST else path.stem
     reader = _Reader(rows, path, device=device, progress=progress)
-    return Collection(name, rows, labels, reader)
+    return Collection(name, rows, labels, path.parent, reader)
 
 
 def demo_collection(*, device: torch.device) -> Collection:
@@ -126,7 +143,7 @@ def demo_collection(*, device: torch.device) -> Collection:
         tracks = demo_dataset(features, device=device).data
         return [track[0, :PITCH_CLASSES].T.float().numpy() for track in tracks]
 
-    return Collection("demo", rows, [row["song"] for row in rows], make)
+    return Collection("demo", rows, [row["song"] for row in rows], DEMO, make)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

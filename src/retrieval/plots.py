@@ -89,16 +89,29 @@ def new_axes(size: tuple[float, float] = (6.4, 4.4)):
     Raises:
         UserError: matplotlib is not installed.
     """
+    figure, (axes,) = new_panels(1, size=size)
+    return figure, axes
+
+
+def new_panels(count: int, *, size: tuple[float, float] = (6.4, 4.4), across: int = 3):
+    """A figure of ``count`` panels of so many inches, ``across`` in a row, and their axes.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("plots need matplotlib: pip install matplotlib") from error
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    across = min(across, count)
+    down = -(-count // across)
+    figure = Figure(figsize=(size[0] * across, size[1] * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: nothing global, and no display is needed
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    panels = [figure.add_subplot(down, across, number + 1) for number in range(count)]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
 
 
 def _axes():

@@ -95,7 +95,7 @@ class Evaluated:
             UserError: no query belongs to one of the works.
         """
         wanted = {str(label) for label in labels}
-        keep = [i for i, row in enumerate(self.queries) if _names(row) & wanted]
+        keep = [i for i, row in enumerate(self.queries) if names_of_work(row) & wanted]
         if not keep:
             raise UserError("no query belongs to one of the works that were asked for")
         return evaluated(
@@ -336,7 +336,8 @@ def format_result(
     return lines
 
 
-def _names(row: Row) -> set[str]:
+def names_of_work(row: Row) -> set[str]:
+    """What a person may call the work of a recording: ``song`` or ``song_id``, as text."""
     return {str(row[key]) for key in ("song", "song_id") if row.get(key) is not None}
 
 

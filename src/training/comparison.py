@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 FIGURES = ("mAP", "MRR", "MR", "Top1", "Top10")
 RESAMPLES = 2000
+RERANKED = "+qmax"  # ends the key of a re-ranked row
 CSV_COLUMNS = (
     "set", "method", "model", "mAP", "mAP_low", "mAP_high", "MR", "MRR", "Top1", "Top10",
     "numbers", "queries", "works",
@@ -175,22 +176,24 @@ def planned_rows(methods: Sequence[Method], rerank: int | None = None) -> list[t
 
 
 def _reranked(method: Method, rerank: int) -> tuple[str, str]:
-    return f"{method.name}, first {rerank} by Qmax", f"{method.key}+qmax"
+    return f"{method.name}, first {rerank} by Qmax", f"{method.key}{RERANKED}"
 
 
 def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
     """The key of the row that a person means: its name, its key, or a part of one of them.
 
+    If a part fits a row and the same row re-ranked, the former is meant.
+
     Raises:
         UserError: there is none, or several.
     """
     wanted = wanted.strip()
-    for found in (
-        [key for name, key in planned if wanted in (name, key)],
-        [key for name, key in planned if wanted.lower() in f"{name}\n{key}".lower()],
-    ):
-        if len(found) == 1:
-            return found[0]
+    exact = [key for name, key in planned if wanted in (name, key)]
+    found = [key for name, key in planned if wanted.lower() in f"{name}\n{key}".lower()]
+    plain = [key for key in found if not key.endswith(RERANKED)]
+    for keys in (exact, found, plain):
+        if len(keys) == 1:
+            return keys[0]
     fits = f"fits {len(found)} rows" if found else "is no row"
     raise UserError(f"{wanted!r} {fits}; the rows are: {'; '.join(name for name, _ in planned)}")
 
