@@ -113,13 +113,13 @@ def _level_pairs(lines: Sequence[Line], split: int | None) -> dict[tuple[int, in
                 if i != j and (split is None or (i < split) != (j < split)):
                     hits[i, j].append((at, other)) if i < j else hits[j, i].append((other, at))
     return {
-        pair: _coverage(lines[pair[0]], lines[pair[1]], found)
+        pair: coverage(lines[pair[0]], lines[pair[1]], found)
         for pair, found in hits.items()
         if len(found) >= LEAST_HITS
     }
 
 
-def _coverage(a: Line, b: Line, found: Iterable[tuple[int, int]]) -> float:
+def coverage(a: Line, b: Line, found: Iterable[tuple[int, int]]) -> float:
     """Share of the shorter line covered by common passages at the best transposition (mod 12).
 
     A passage is a cluster of n-grams at about the same distance between the lines; one that covers

@@ -10,44 +10,39 @@ not music that anyone would want to hear.
 
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import pairwise
 
 from src.corpus.dice import Dice, generator
-from src.corpus.identity import RUN, note_line
+from src.corpus.identity import MOST_COMMON
 from src.corpus.invent_harmony import Echo, Harmony, chords_of, echoes
 from src.corpus.invent_melody import (
     Bar,
     Voice,
     Walker,
     choose_rhythms,
-    chord_at,
     compose,
     notes_of,
 )
-from src.corpus.repertoire import ChordBar, Model, Style, learn_styles
+from src.corpus.neighbours import KnownMelodies
+from src.corpus.repertoire import ChordBar, Model, Style, chord_at, learn_styles
 from src.corpus.tune import Section, Tune
 from src.errors import UserError
 
 COLLECTION = "invented"
-_ATTEMPTS = 20  # at a melody without a known passage
+_ATTEMPTS = 20  # at a melody that is near no other
+_NEAR = 0.25  # likeness; works that are 0.3 alike are kept apart when a corpus is made
 _STRANGER = 0.1  # chance that the rhythm comes from another collection
 
 
 def invent_tunes(
-    tunes: Iterable[Tune],
-    *,
-    seed: int,
-    count: int,
-    first: int = 0,
-    exclude: Container[str] = (),
+    tunes: Iterable[Tune], *, seed: int, count: int, exclude: Container[str] = ()
 ) -> Iterator[Tune]:
-    """Works ``invented/<seed>-<number>``, numbers ``first`` to ``first + count - 1``.
+    """Works ``invented/<seed>-0`` to ``invented/<seed>-<count - 1>``.
 
-    A work depends on the tunes, the seed and its number alone: 10,000 works begin with the 5,000 of
-    the same seed. A melody that has a passage in common with one of ``tunes`` is drawn again.
+    Each has a generator of its own, and 10,000 works begin with the 5,000 of the same seed. A
+    melody that comes near one of ``tunes`` or an invented one before it is drawn again.
 
     Args:
-        exclude: works of which nothing is learnt (passages of them are avoided all the same).
+        exclude: works of which nothing is learnt (but whose melodies are avoided all the same).
 
     Raises:
         UserError: no tunes to learn from, or no count.
@@ -60,24 +55,19 @@ def invent_tunes(
         raise UserError(
             "there are no tunes to learn from; name files with tunes in sections of 4 to 16 bars"
         )
-    known = _passages(setting for tune in tunes for setting in (tune, *tune.settings))
-    for number in range(first, first + count):
+    notations = [setting for tune in tunes for setting in (tune, *tune.settings)]
+    given = KnownMelodies(common=max(MOST_COMMON, len(notations) // 12))
+    for notation in notations:
+        given.add(notation)
+    before = KnownMelodies(common=MOST_COMMON)
+    for number in range(count):
         for attempt in range(_ATTEMPTS):
             dice = Dice(generator(COLLECTION, seed, number, attempt))
             tune = invent_tune(styles, dice, work=f"{COLLECTION}/{seed}-{number}")
-            if known.isdisjoint(_passages([tune])):
+            if not any(known.near(tune, least=_NEAR) for known in (given, before)):
                 break
+        before.add(tune)
         yield tune
-
-
-def _passages(tunes: Iterable[Tune]) -> set[int]:
-    """Hashes of all passages of as many notes as :mod:`src.corpus.identity` takes for no chance."""
-    found: set[int] = set()
-    for tune in tunes:
-        pitches = note_line(tune).pitches
-        steps = tuple(b - a for a, b in pairwise(pitches))
-        found.update(hash(steps[i : i + RUN - 1]) for i in range(len(steps) - RUN + 2))
-    return found
 
 
 def invent_tune(styles: Sequence[Style], dice: Dice, *, work: str) -> Tune:
@@ -120,7 +110,7 @@ class _Composer:
             self.donors = dice.pick(others)
         contour = dice.pick(style.donors[head.meter])
         tonic = dice.integer(0, 11)
-        self.voice = Voice.draw(head, contour, style.steps, tonic, dice)
+        self.voice = Voice.draw(head, contour, style, tonic, dice)
         self.harmony = Harmony(
             style.tables[head.work], head.mode, dice, loyalty=dice.uniform(0.0, 0.6)
         )

@@ -11,12 +11,19 @@ from dataclasses import dataclass, field, replace
 
 from src.corpus.dice import Dice
 from src.corpus.invent_harmony import Echo
-from src.corpus.repertoire import PHRASE, WIDEST_STEP, Model, Rhythm, Step
+from src.corpus.repertoire import (
+    PHRASE,
+    WIDEST_STEP,
+    Model,
+    Rhythm,
+    Style,
+    chord_at,
+    strength,
+)
 from src.corpus.tune import MODE_SCALES, Chord, MelodyNote, Meter
 
-TWELFTH = 11  # scale degrees
+OCTAVE, TWELFTH = 7, 11  # scale degrees
 _STEPS = range(-WIDEST_STEP, WIDEST_STEP + 1)
-_FOREIGN = {"strong": 0.1, "beat": 0.35, "weak": 0.5}  # weight of a note foreign to the chord
 _SAME = 0.5  # a repeated note always fits, and would win too often
 _OWN = 6.0  # weight of the steps of the model against those of the whole style
 
@@ -29,6 +36,7 @@ class Voice:
         steps: for each step the weights of the next one, in the order of ``_STEPS``.
         low, high: lowest and highest scale degree (7 an octave, 0 is the tonic below ``floor``).
         floor: MIDI pitch of degree 0.
+        foreign: weight of a note foreign to the chord, by strength.
     """
 
     meter: Meter
@@ -38,17 +46,17 @@ class Voice:
     low: int
     high: int
     floor: int
+    foreign: Mapping[str, float]
     known: dict = field(default_factory=dict)
 
     @staticmethod
-    def draw(
-        head: Model, contour: Model, steps: Mapping[Step, float], tonic: int, dice: Dice
-    ) -> "Voice":
+    def draw(head: Model, contour: Model, style: Style, tonic: int, dice: Dice) -> "Voice":
         """A voice with the steps of a style, leaning towards those of one model.
 
-        The range is a ninth to a twelfth around the middle of the head.
+        It lies where the head lies, and has its range within an octave and a twelfth.
         """
         own = sum(contour.steps.values())
+        steps = style.steps
         sharp = dice.uniform(0.8, 1.2)
         table: dict[int, list[float]] = {}
         for before in _STEPS:
@@ -61,11 +69,13 @@ class Voice:
                 ** sharp
                 for step in _STEPS
             ]
-        width = dice.integer(8, TWELFTH)
+        width = min(TWELFTH, max(OCTAVE, head.width))
         floor = head.centre - (head.centre - tonic) % 12 - 24
         middle = 14 + round((head.centre - floor - 24) * 7 / 12)
         low = middle - width // 2 - dice.integer(-1, 1)
-        return Voice(head.meter, tonic, head.mode, table, low, low + width, floor)
+        taste = dice.uniform(0.5, 1.5)
+        foreign = {name: taste * weight for name, weight in style.foreign.items()}
+        return Voice(head.meter, tonic, head.mode, table, low, low + width, floor, foreign)
 
     def over(self, chord: Chord) -> tuple[tuple[int, bool], ...]:
         """For each of the seven degrees the semitones above the tonic, and if the chord has it.
@@ -128,7 +138,7 @@ class Walker:
                 weight *= _SAME
             leap = step > 1 or step < -1
             if not degrees[degree % 7][1]:
-                weight *= _FOREIGN[strength] * (0.2 if leap else 1.0)
+                weight *= voice.foreign[strength] * (0.2 if leap else 1.0)
             if leap and self.foreign:
                 weight *= 0.15
             away = degree - self.centre
@@ -246,7 +256,7 @@ def _sequence(
         for degree, (onset, duration) in zip(degrees, rhythm, strict=True):
             chord = chord_at(chords, start + onset)
             if not voice.fits(degree + by, chord):
-                cost += 1.0 - _FOREIGN[strength(onset, duration, voice.meter)]
+                cost += 1.0 - voice.foreign[strength(onset, duration, voice.meter)]
         return cost
 
     by = min(shifts or [0], key=misfit)
@@ -271,22 +281,6 @@ def _end(walker: Walker, bars: list[Bar], chords: Sequence[Chord], *, final: boo
         costs = {d: abs(d - before) + walker.dice.uniform(0.0, 2.5) for d in options}
         last = min(options, key=costs.__getitem__)
         bars[index] = replace(bar, degrees=(*bar.degrees[:-1], last))
-
-
-def chord_at(chords: Sequence[Chord], at: float) -> Chord:
-    """The chord that sounds at a time; the first one before the beginning."""
-    for chord in reversed(chords):
-        if chord.onset <= at + 1e-3:
-            return chord
-    return chords[0]
-
-
-def strength(onset: float, duration: float, meter: Meter) -> str:
-    """How much a note is heard as part of the harmony: strong, beat or weak."""
-    if onset < 1e-3 or duration >= 1.9 * meter.pulse:
-        return "strong"
-    beat = onset / meter.pulse
-    return "beat" if abs(beat - round(beat)) < 0.02 or duration >= meter.pulse else "weak"
 
 
 def notes_of(

@@ -27,6 +27,7 @@ WINDOW, STRIDE = 40, 10  # neighbours in richness of harmony whose chords are le
 Rhythm = tuple[tuple[float, float], ...]  # onset in the bar, duration; quarter notes
 # Onset as a share of the bar, root above the tonic, quality, bass above the tonic.
 ChordBar = tuple[tuple[float, int, str, int], ...]
+STRENGTHS = ("strong", "beat", "weak")
 State = tuple[int, str]  # root above the tonic, triad
 Step = tuple[int, int]  # two successive steps in scale degrees
 
@@ -52,6 +53,22 @@ def place_of(bar: int, bars: int) -> str:
     return ("phrase start", "second", "before half", "half")[bar % PHRASE]
 
 
+def chord_at(chords: Sequence[Chord], at: float) -> Chord:
+    """The chord that sounds at a time; the first one before the beginning."""
+    for chord in reversed(chords):
+        if chord.onset <= at + 1e-3:
+            return chord
+    return chords[0]
+
+
+def strength(onset: float, duration: float, meter: Meter) -> str:
+    """How much a note is heard as part of the harmony: strong, beat or weak."""
+    if onset < 1e-3 or duration >= 1.9 * meter.pulse:
+        return "strong"
+    beat = onset / meter.pulse
+    return "beat" if abs(beat - round(beat)) < 0.02 or duration >= meter.pulse else "weak"
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One tune as material.
@@ -60,10 +77,12 @@ class Model:
         style: its collection.
         form: letter and bars of each distinct section; variants (A, A2) share the letter.
         centre: median MIDI pitch.
+        width: scale degrees between the lowest and the highest note.
         inner, closing: rhythms of bars, within phrases and at their ends.
         pickups: rhythms of pickups, onsets negative; () for sections without.
         steps: how often a step follows another.
         harmony: chords of each section bar by bar; empty where they are not learnt.
+        foreign: by strength, how many notes are foreign to their chord, and how many there are.
     """
 
     work: str
@@ -75,11 +94,13 @@ class Model:
     form: tuple[tuple[str, int], ...]
     order: tuple[int, ...]
     centre: int
+    width: int
     inner: tuple[Rhythm, ...]
     closing: tuple[Rhythm, ...]
     pickups: tuple[Rhythm, ...]
     steps: dict[Step, int]
     harmony: tuple[tuple[ChordBar, ...], ...]
+    foreign: dict[str, tuple[int, int]]
 
     @property
     def usable_form(self) -> bool:
@@ -128,6 +149,7 @@ class Style:
         heads: models whose form, metre and key an invented work may take.
         donors: models by metre, for rhythms.
         steps: how often a step follows another in all models together, as shares.
+        foreign: by strength, the weight of a note foreign to its chord against one of the chord.
         tables: for each head (by its work) the harmony of tunes as rich in chords as it.
     """
 
@@ -135,6 +157,7 @@ class Style:
     heads: tuple[Model, ...]
     donors: dict[Meter, tuple[Model, ...]]
     steps: dict[Step, float]
+    foreign: dict[str, float]
     tables: dict[str, ChordTable]
 
 
@@ -171,8 +194,19 @@ def _learn_style(name: str, tunes: Sequence[Tune]) -> Style:
         heads,
         kept,
         {step: count / total for step, count in steps.items()},
+        {name: _foreign_weight([m.foreign[name] for m in models]) for name in STRENGTHS},
         _tables(heads, pools),
     )
+
+
+def _foreign_weight(counts: Sequence[tuple[int, int]]) -> float:
+    """Weight with which foreign notes are drawn as often as they occur.
+
+    Of seven degrees four are foreign to a triad.
+    """
+    foreign, notes = (sum(column) for column in zip(*counts, strict=True))
+    share = (foreign + 1) / (notes + 4)
+    return min(1.0, 0.75 * share / (1 - share))
 
 
 def _pools(models: Sequence[Model]) -> dict[tuple, list[Model]]:
@@ -228,9 +262,11 @@ def _model(tune: Tune, style: str, *, harmonise: bool) -> Model:
         pickups.append(tuple((n.onset, n.duration) for n in line if n.onset < -1e-6))
         steps.update(_steps([degree_of(n.pitch, tonic, mode) for n in line]))
     pitches = sorted(n.pitch for s in sections for n in s.melody)
+    foreign = dict.fromkeys(STRENGTHS, (0, 0))
     harmony: tuple[tuple[ChordBar, ...], ...] = ()
     if all(s.chords for s in sections):
         harmony = tuple(_chord_bars(s, tune.meter.bar, tonic) for s in sections)
+        foreign = _foreign(sections, tune.meter)
     return Model(
         work=tune.work,
         style=style,
@@ -241,11 +277,13 @@ def _model(tune: Tune, style: str, *, harmonise: bool) -> Model:
         form=tuple((s.label.rstrip("0123456789"), s.bars) for s in sections),
         order=tune.order,
         centre=pitches[len(pitches) // 2],
+        width=degree_of(pitches[-1], tonic, mode) - degree_of(pitches[0], tonic, mode),
         inner=tuple(r for r in inner if r),
         closing=tuple(closing),
         pickups=tuple(p for p in pickups if not p or p[0][0] >= -tune.meter.bar),
         steps=dict(steps),
         harmony=harmony,
+        foreign=foreign,
     )
 
 
@@ -287,6 +325,17 @@ def _rhythms(line: Sequence[MelodyNote], bars: int, bar: float) -> list[Rhythm]:
 def _steps(degrees: Sequence[int]) -> Iterable[Step]:
     moves = [max(-WIDEST_STEP, min(WIDEST_STEP, b - a)) for a, b in pairwise(degrees)]
     return pairwise(moves)
+
+
+def _foreign(sections: Sequence[Section], meter: Meter) -> dict[str, tuple[int, int]]:
+    counts = {name: [0, 0] for name in STRENGTHS}
+    for section in sections:
+        for note in section.melody:
+            count = counts[strength(note.onset % meter.bar, note.duration, meter)]
+            classes = chord_at(section.chords or (), note.onset).pitch_classes
+            count[0] += note.pitch % 12 not in classes
+            count[1] += 1
+    return {name: (foreign, notes) for name, (foreign, notes) in counts.items()}
 
 
 def _chord_bars(section: Section, bar: float, tonic: int) -> tuple[ChordBar, ...]:

@@ -30,27 +30,35 @@ FORMS = (((8, 8), (0, 0, 1)), ((8, 8, 8), (0, 1, 2)), ((4, 8), (0, 1)), ((12,), 
 
 
 def source(collection: str, number: int) -> Tune:
-    """A tune with a random walk for a melody; songs have chords, reels have none."""
+    """A random walk that begins its bars on the chord; songs have chords, reels have none."""
     rng = generator("source", collection, number)
     meter = Meter(*METERS[number % 3])
     bars, order = FORMS[number % 4]
     scale = (0, 2, 4, 5, 7, 9, 11)
     sections = []
     for label, length in zip("ABC", bars, strict=False):
+        roots = [0, *rng.choice([0, 2, 5, 7, 9], length - 2).tolist(), 0]
+        chords = tuple(
+            Chord(
+                i * meter.bar,
+                meter.bar,
+                (7 + r) % 12,
+                "min" if r in (2, 9) else "maj",
+                (7 + r) % 12,
+            )
+            for i, r in enumerate(roots)
+        )
         notes, degree = [], 7
-        for bar in range(length):
+        for chord in chords:
             onset = 0.0
             while onset < meter.bar - 1e-9:
                 duration = min(float(rng.choice([0.5, 1.0, 1.5])), meter.bar - onset)
                 degree = int(np.clip(degree + rng.integers(-3, 4), 0, 14))
+                while onset == 0 and (7 + scale[degree % 7]) % 12 not in chord.pitch_classes:
+                    degree = (degree + 1) % 15
                 pitch = 55 + 12 * (degree // 7) + scale[degree % 7]
-                notes.append(MelodyNote(bar * meter.bar + onset, duration, pitch))
+                notes.append(MelodyNote(chord.onset + onset, duration, pitch))
                 onset += duration
-        roots = [0, *rng.choice([0, 2, 5, 7, 9], length - 2).tolist(), 0]
-        chords = tuple(
-            Chord(i * meter.bar, meter.bar, (7 + r) % 12, "min" if r in (2, 9) else "maj", r)
-            for i, r in enumerate(roots)
-        )
         sections.append(
             Section(label, length, tuple(notes), chords if collection == "songs" else None)
         )
@@ -72,7 +80,6 @@ def invented(sources) -> list[Tune]:
 
 def test_more_works_begin_with_the_fewer(sources, invented) -> None:
     assert list(invent_tunes(sources[::-1], seed=3, count=5)) == invented[:5]
-    assert list(invent_tunes(sources, seed=3, count=2, first=40)) == invented[40:42]
     assert [t.work for t in invented[:2]] == ["invented/3-0", "invented/3-1"]
     others = list(invent_tunes(sources, seed=4, count=5))
     assert not {t.sections for t in others} & {t.sections for t in invented}
@@ -159,7 +166,7 @@ def test_nobody_s_copies(sources, invented) -> None:
     assert similarity_pairs([*together, copy], least=0.3)  # the measure would see one
 
 
-def test_a_known_passage_is_drawn_again(sources, invented) -> None:
+def test_a_known_melody_is_drawn_again(sources, invented) -> None:
     known = invented[0]
     again = next(invent_tunes([*sources, known], seed=3, count=1, exclude={known.work}))
     assert again.work == known.work
