@@ -132,8 +132,10 @@ def test_a_held_chord_is_heard(chroma: NoteChroma) -> None:
 
 def test_silence_is_low(chroma: NoteChroma) -> None:
     late = sigmoid(chroma.logits(Played(held(48, 55, 60, 64, start=15.0, end=24.0, duration=25.0))))
-    assert late[:100].max() < 0.5 < late[200:250].max()
-    assert late[:100].mean() < 0.5 * late[200:250].mean()
+    # As with the real one, nothing sounds like no pitch class more than another.
+    assert np.ptp(late[:100], axis=1).max() < 0.01
+    assert late[:100].max() < 0.35
+    assert late[200:250, [0, 4, 7]].min() > 0.6
 
 
 def test_noise_has_the_distribution_that_was_fitted(chroma: NoteChroma) -> None:
