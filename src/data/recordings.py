@@ -63,13 +63,14 @@ def find_recordings(source: str | os.PathLike) -> list[Recording]:
         if (source / MANIFEST).is_file():
             logger.info("%s names the recordings", source / MANIFEST)
             return _from_manifest(source / MANIFEST)
-        return _from_folder(source)
+        return walk_folder(source)
     if not source.exists():
         raise UserError(f"{source} does not exist; give a folder of recordings or a dataset.txt")
     return _from_manifest(source)
 
 
-def _from_folder(folder: Path) -> list[Recording]:
+def walk_folder(folder: Path) -> list[Recording]:
+    """The recordings of a folder by its sub-folders alone, see :func:`find_recordings`."""
     recordings = []
     ignored = frozenset(NOT_RECORDINGS.split())
     loose = 0
@@ -92,6 +93,26 @@ def _from_folder(folder: Path) -> list[Recording]:
             "%d recordings lie directly in %s: each counts as a work of its own", loose, folder
         )
     return sorted(recordings, key=lambda recording: recording.name)
+
+
+def dataset_rows(recordings: list[Recording]) -> list[dict[str, str]]:
+    """Lines of a ``dataset.txt``: ``utt`` (can be the name of a file), ``wav``, ``song``,
+    ``version``."""
+    rows: dict[str, dict[str, str]] = {}
+    for recording in recordings:
+        path = Path(recording.name)
+        name = utt = "_".join(path.with_suffix("").parts).lstrip(".")
+        number = 2
+        while utt in rows:  # the same recording in another format, for example
+            utt = f"{name}-{number}"
+            number += 1
+        rows[utt] = {
+            "utt": utt,
+            "wav": str(recording.path.resolve()),
+            "song": recording.work,
+            "version": path.stem,
+        }
+    return list(rows.values())
 
 
 def _from_manifest(manifest: Path) -> list[Recording]:

@@ -1,11 +1,15 @@
 """Which files a folder or a manifest means."""
 
 import json
+import sys
 
 import pytest
 
+from src.data.csi_stages import init_rows
+from src.data.manifest import read_manifest
 from src.data.recordings import find_recordings
 from src.errors import UserError
+from tools import make_dataset
 
 
 def touch(folder, *names):
@@ -85,3 +89,32 @@ def test_nothing_there(tmp_path):
     touch(tmp_path, "readme.txt")
     with pytest.raises(UserError, match="holds no recording"):
         find_recordings(tmp_path)
+
+
+def test_a_folder_as_a_list(tmp_path, monkeypatch, capsys):
+    """What make_dataset writes is what the folder says, under names that files can have."""
+    folder = tmp_path / "own"
+    touch(folder, "Au clair/1931.wav", "Au clair/live/1980.ogg", "Été/a.wav", "Été/a.flac", "x.wav")
+    monkeypatch.setattr(sys, "argv", ["tool", str(folder), str(tmp_path / "data")])
+    make_dataset.main()
+    assert "5 recordings of 3 works" in capsys.readouterr().out
+    rows = read_manifest(tmp_path / "data" / "dataset.txt")
+    assert [row["utt"] for row in rows] == [
+        "Au clair_1931",
+        "Au clair_live_1980",
+        "x",
+        "Été_a",
+        "Été_a-2",
+    ]
+    assert init_rows(rows) == sorted(rows, key=lambda row: row["utt"])
+    listed = find_recordings(tmp_path / "data" / "dataset.txt")
+    assert [(r.work, r.path) for r in listed] == [(r.work, r.path) for r in find_recordings(folder)]
+    # A list in the folder itself does not hide what has come since.
+    monkeypatch.setattr(sys, "argv", ["tool", str(folder), str(folder)])
+    make_dataset.main()
+    touch(folder, "y.wav")
+    make_dataset.main()
+    assert "6 recordings of 4 works" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["tool", str(folder / "x.wav"), str(tmp_path)])
+    with pytest.raises(UserError, match="is no folder"):
+        make_dataset.main()
