@@ -15,6 +15,7 @@ from pathlib import Path
 from src.config import REPOSITORY
 from src.device import DEVICE_NAMES, select_device
 from src.errors import UserError, run_front
+from src.retrieval.blend import BLEND, check_rerank
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         "recordings frame by frame")  # fmt: skip
     add("--skip-untrained", action="store_true", help="leave out the untrained controls")
     add("--rerank", type=int, metavar="K", help="one more row for each embedding: its K nearest "
-        "references of each query in the order of Qmax")  # fmt: skip
+        "references of each query compared in full, by Qmax, and ordered anew")  # fmt: skip
+    add("--rerank-blend", type=float, default=BLEND, metavar="W", help="share of Qmax in the new "
+        f"order, from 0 (the embedding alone) to 1 (Qmax alone); default: {BLEND}")  # fmt: skip
     add("--difference", nargs=2, action="append", default=[], metavar=("A", "B"),
         help="mAP of row A minus row B with its interval; a row by its name, the path of its "
         "model, or a part of one (may be repeated)")  # fmt: skip
@@ -50,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = build_parser().parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    if arguments.rerank is not None and arguments.rerank < 1:
-        raise UserError("--rerank must be 1 or more")
+    if arguments.rerank is not None:
+        check_rerank(arguments.rerank, arguments.rerank_blend)
     if arguments.resamples < 1:
         raise UserError("--resamples must be 1 or more")
     device = select_device(arguments.device)
@@ -82,6 +85,7 @@ def main() -> None:
             chosen,
             pairs=pairs,
             rerank=arguments.rerank,
+            blend=arguments.rerank_blend,
             crema_version=arguments.crema,
             resamples=arguments.resamples,
             seed=arguments.seed,

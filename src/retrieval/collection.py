@@ -63,7 +63,7 @@ class Collection:
         rows: lines of the recordings.
         labels: the work of each.
         folder: of the list, below which its files are.
-        make: features of all recordings; called once for each kind.
+        make: features of all recordings; called once for each kind, also if it fails.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Collection:
     labels: list[str]
     folder: Path
     make: Callable[[Features], Sequence[np.ndarray]]
-    _made: dict[Features, Sequence[np.ndarray]] = field(default_factory=dict)
+    _made: dict[Features, Sequence[np.ndarray] | UserError] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -103,8 +103,14 @@ class Collection:
             UserError: a recording has neither these features nor sound.
         """
         if features not in self._made:
-            self._made[features] = self.make(features)
-        return self._made[features]
+            try:
+                self._made[features] = self.make(features)
+            except UserError as error:
+                self._made[features] = error
+        made = self._made[features]
+        if isinstance(made, UserError):
+            raise made
+        return made
 
 
 def open_collection(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from src.errors import UserError
 from src.files import atomic_path
+from src.retrieval.blend import BLEND
 from src.retrieval.collection import Collection
 from src.retrieval.confidence import bootstrap_intervals, bootstrap_mean
 from src.retrieval.metrics import average_precisions, summarise
@@ -104,6 +105,7 @@ def compare(
     methods: Sequence[Method],
     *,
     rerank: int | None = None,
+    blend: float = BLEND,
     crema_version: str = DEFAULT_CREMA,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -117,8 +119,9 @@ def compare(
     Args:
         collection: the set.
         methods: what to evaluate.
-        rerank: add a row for each method but Qmax, its first so many references of each query in
-            the order of Qmax.
+        rerank: add a row for each method but Qmax, its first so many references of each query
+            ordered anew with Qmax.
+        blend: the share of Qmax in that order.
         crema_version: of the cremaPCP that re-ranks methods which read none.
         resamples: of the bootstrap; 0 leaves intervals out.
         seed: of the bootstrap.
@@ -148,18 +151,20 @@ def compare(
 
     rows: list[Row] = []
     for method in tqdm(methods, desc="methods", disable=not progress, leave=False):
+        name = method.name
         try:
             described = method.describe(collection.features(method.features), collection.names)
             ranking = method.rank(described, collection.labels)
             numbers = method.numbers(described)
-            rows.append(row(method.name, method.key, ranking, numbers))
+            rows.append(row(name, method.key, ranking, numbers))
             if rerank and not isinstance(method, Qmax):
+                name, key = _reranked(method, rerank)
                 version = method.features if isinstance(method.features, str) else crema_version
                 pairs, more = qmax_pairs(version)
-                ranking = method.rerank(described, collection.labels, rerank, pairs)
-                rows.append(row(*_reranked(method, rerank), ranking, numbers + more))
+                ranking = method.rerank(described, collection.labels, rerank, pairs, blend=blend)
+                rows.append(row(name, key, ranking, numbers + more))
         except UserError as error:
-            logger.warning("%s: %s is left out: %s", collection.name, method.name, error)
+            logger.warning("%s: %s is left out: %s", collection.name, name, error)
     if not rows:
         raise UserError(f"no method can be evaluated on {collection.name}; see the lines above")
     return rows
@@ -176,7 +181,7 @@ def planned_rows(methods: Sequence[Method], rerank: int | None = None) -> list[t
 
 
 def _reranked(method: Method, rerank: int) -> tuple[str, str]:
-    return f"{method.name}, first {rerank} by Qmax", f"{method.key}{RERANKED}"
+    return f"{method.name}, first {rerank} with Qmax", f"{method.key}{RERANKED}"
 
 
 def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:

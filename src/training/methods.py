@@ -18,6 +18,7 @@ from src.data.sound_features import Features
 from src.models.coverhunter import CoverHunter
 from src.models.embed import embed_tracks
 from src.models.window_embedder import Feature2Embeddings
+from src.retrieval.blend import BLEND
 from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.fourier import fourier_magnitude_embedding
 from src.retrieval.metrics import rank_distances
@@ -72,9 +73,18 @@ class Method(ABC):
 
     @abstractmethod
     def rerank(
-        self, queries: list[Any], labels: list[str], k: int, pair_distance: PairDistance
+        self,
+        queries: list[Any],
+        labels: list[str],
+        k: int,
+        pair_distance: PairDistance,
+        *,
+        blend: float = BLEND,
     ) -> Ranking:
-        """The same, the first K references of each query in the order of ``pair_distance``."""
+        """The same, the first K references of each query ordered anew with ``pair_distance``.
+
+        See :mod:`src.retrieval.rerank`; ``blend`` is the share of that distance in the order.
+        """
 
     def numbers(self, described: Sequence[Any]) -> float:
         """How many numbers describe a recording, on average."""
@@ -96,13 +106,14 @@ class _ByVector(Method):
             device=self.device,
         )
 
-    def rerank(self, queries, labels, k, pair_distance):
+    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND):
         return rerank_embeddings(
             self.rank(queries, labels),
             versions_to_find(labels),
             torch.stack(queries),
             k,
             pair_distance,
+            blend=blend,
             distance=self.distance,
             device=self.device,
         )
@@ -121,13 +132,14 @@ class _ByDistances(Method):
         distances = self.distances(queries, references)
         return rank_distances(distances, labels, labels, excluded=itself)
 
-    def rerank(self, queries, labels, k, pair_distance):
+    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND):
         versions_to_find(labels)
         itself = np.eye(len(labels), dtype=bool)
         places = rerank(
             self.distances(queries, None),
             k,
             pair_distance,
+            blend=blend,
             excluded=itself,
             workers=os.cpu_count() or 1,
         )

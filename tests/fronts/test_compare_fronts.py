@@ -66,7 +66,7 @@ def test_what_cannot_be_is_one_sentence(front, tmp_path):
     )
     assert "'yours' is no row" in sentence
     assert str(missing) in refused(front, compare_models, missing, "--models", model)
-    assert "--rerank" in refused(front, compare_models, manifest, "--rerank", "0")
+    assert "1 or more" in refused(front, compare_models, manifest, "--rerank", "0")
     assert "unknown change" in refused(front, robustness, "fourier", manifest, "--changes", "x")
     assert "no sound" in refused(front, robustness, "fourier", manifest)
     assert "choices" in refused(front, survey_choices, "fourier", manifest)

@@ -84,7 +84,7 @@ def test_rows_and_their_sizes(result, models):
     ]
     assert len(result.rows) == 2 * len(plain) - 1
     again = next(row for row in result.rows if row.key == "fourier+qmax")
-    assert again.name == "2D Fourier magnitude (unsupervised), first 2 by Qmax"
+    assert again.name == "2D Fourier magnitude (unsupervised), first 2 with Qmax"
     assert again.numbers == 312 + 1020
     assert {row.evaluation.ranking.n_queries for row in result.rows} == {len(WORKS)}
 
@@ -198,12 +198,14 @@ def test_what_has_no_features_is_left_out_and_said(tmp_path, methods, caplog):
             stored = arrays["cqt_u8"]
         np.savez(path.parent / f"rec{n}.npz", cqt_u8=stored)
     with caplog.at_level(logging.WARNING):
-        rows = compare(open_collection(path, device=CPU), methods, resamples=0, progress=False)
+        options = {"rerank": K, "resamples": 0, "progress": False}
+        rows = compare(open_collection(path, device=CPU), methods, **options)
     assert {row.name for row in rows} == {
         "CoverHunter, 16, untrained (control)", "CoverHunter, 16"
     }  # fmt: skip
     assert rows[0].interval is None
-    assert len(caplog.messages) == 6
+    assert len(caplog.messages) == 6 + 2
+    assert caplog.messages[-1].startswith("cqt: CoverHunter, 16, first 2 with Qmax is left out: ")
     assert caplog.messages[0].startswith("cqt: 2D Fourier magnitude (unsupervised) is left out: ")
     assert "neither cremaPCP 0.1.0 nor sound of rec0 is where" in caplog.messages[0]
     with pytest.raises(UserError, match="no method can be evaluated"):
