@@ -143,6 +143,15 @@ class Loop:
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
 
+    def keep_start(self) -> float:
+        """Keep the weights that training starts from as the best so far; returns their mAP.
+
+        For weights that are trained already: what is kept in the end is never worse than they are.
+        """
+        figure = self.progress.best = self.validate(self.experiment.model)
+        self._save_best(figure)
+        return figure
+
     def run_cycle(self) -> None:
         """Train from the current epoch to the last one of the cycle."""
         progress, total = self.progress, self.config.num_of_epochs
@@ -225,15 +234,18 @@ class Loop:
         events.add_scalar("mAP/validation", figure, progress.steps)
         if figure >= progress.best + SMALLEST_GAIN:
             progress.best = figure
-            metadata = {
-                **self.metadata,
-                "cycle": progress.cycle,
-                "epoch": progress.epoch + 1,
-                "steps": progress.steps,
-                "validation_mAP": figure,
-            }
-            save_move(self.experiment.model, self.files.model, metadata=metadata)
+            self._save_best(figure, epoch=progress.epoch + 1)
         return figure
+
+    def _save_best(self, figure: float, *, epoch: int = 0) -> None:
+        metadata = {
+            **self.metadata,
+            "cycle": self.progress.cycle,
+            "epoch": epoch,
+            "steps": self.progress.steps,
+            "validation_mAP": figure,
+        }
+        save_move(self.experiment.model, self.files.model, metadata=metadata)
 
     def _write_scalars(self, events: SummaryWriter, throughput: float) -> None:
         steps = self.progress.steps

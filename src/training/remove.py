@@ -243,6 +243,8 @@ def train_experiment(
         if state is not None:
             loop.restore(state)
             logger.info("continuing after epoch %d of %s", loop.progress.epoch, name)
+        elif start_from is not None:
+            logger.info("before training: validation mAP %.4f", loop.keep_start())
         if exp_type == "pruning":
             _run_pruning(loop, config)
         else:

@@ -230,6 +230,23 @@ def test_one_batch_can_be_overfitted(small):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_what_is_kept_is_never_worse_than_the_start(world, small, tmp_path, monkeypatch):
+    start = tmp_path / "start.pt"
+    torch.manual_seed(3)
+    torch.save(MOVEModel(emb_size=8).state_dict(), start)
+    config = small("baseline", num_of_epochs=4)
+    figures = iter([0.5, 0.3, 0.5004])  # the start, then after epochs 2 and 4
+    monkeypatch.setattr(remove, "make_validation", lambda *_: lambda model: next(figures))
+    name = experiment_name("baseline", config)
+    path = train_experiment("baseline", config, name, main_path=world, device=CPU, start_from=start)
+    description = read_metadata(path)
+    assert (description["epoch"], description["validation_mAP"]) == (0, 0.5)
+    kept, given = load_move(path).state_dict(), torch.load(start, weights_only=True)
+    assert all(torch.equal(kept[key], given[key]) for key in given)
+    log = json.loads(ExperimentFiles.of(world, "baseline", name).log.read_text("utf-8"))
+    assert log["val_loss_log"] == [0.3, 0.5004]
+
+
 def test_a_baseline_can_start_from_trained_weights(world, small):
     config = small("baseline", emb_size=8)
     trained = load_move(world / "models" / "model_move.pt")
