@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from src.corpus.identity import GRAM, LEAST_HITS, SHORT, Line, beat_line, coverage, note_line
+from src.corpus.identity import (
+    GRAM,
+    LEAST_HITS,
+    SHORT,
+    SLACK,
+    Line,
+    beat_line,
+    coverage,
+    note_line,
+)
 from src.corpus.tune import Tune
 
 _BITS = 6  # of an interval in the code of a turn
@@ -74,6 +83,23 @@ def _turns(line: Line) -> np.ndarray:
     return np.where(moves, code, -1)
 
 
+def _together(here: np.ndarray, places: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Which hits may belong to a passage: three at least, that move along in both lines.
+
+    Two hits cover fewer than RUN notes. From one hit of a passage to the next the distance of the
+    places changes by SLACK at most, so three of them fall into a band of twice that, and into one
+    of two rows of bands twice as wide that overlap by half.
+    """
+    width = 4 * SLACK
+    distance = here - places + 2**20
+    result = np.zeros(len(keys), dtype=bool)
+    for offset in (0, width // 2):
+        bands = keys * 2**21 + (distance + offset) // width
+        _, which, counts = np.unique(bands, return_inverse=True, return_counts=True)
+        result |= counts[which] >= 3
+    return result
+
+
 @dataclass(slots=True)
 class _Level:
     factor: float
@@ -91,6 +117,10 @@ class _Level:
     def _near(self, index: _Index, line: Line, least: float) -> bool:
         here, known, places, shift = index.find(line)
         keys = known * 12 + shift
+        kept = np.bincount(keys)[keys] >= LEAST_HITS
+        here, places, keys = here[kept], places[kept], keys[kept]
+        kept = _together(here, places, keys)
+        here, places, keys = here[kept], places[kept], keys[kept]
         counts = np.bincount(keys)
         candidates = np.flatnonzero(counts >= LEAST_HITS)
         for key in candidates[np.argsort(-counts[candidates], kind="stable")]:
