@@ -11,6 +11,7 @@ import numpy as np
 from src.corpus.identity import (
     GRAM,
     LEAST_HITS,
+    RUN,
     SHORT,
     SLACK,
     Line,
@@ -84,19 +85,24 @@ def _turns(line: Line) -> np.ndarray:
 
 
 def _together(here: np.ndarray, places: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Which hits may belong to a passage: three at least, that move along in both lines.
+    """Which hits may belong to a passage: they move along in both lines, and cover RUN notes.
 
-    Two hits cover fewer than RUN notes. From one hit of a passage to the next the distance of the
-    places changes by SLACK at most, so three of them fall into a band of twice that, and into one
-    of two rows of bands twice as wide that overlap by half.
+    From one hit of a passage to the next the distance of the places changes by SLACK at most, and
+    hardly ever by more than twice that in all before RUN notes are covered: such hits fall into one
+    of two rows of bands, four times SLACK wide, that overlap by half.
     """
     width = 4 * SLACK
     distance = here - places + 2**20
     result = np.zeros(len(keys), dtype=bool)
     for offset in (0, width // 2):
         bands = keys * 2**21 + (distance + offset) // width
-        _, which, counts = np.unique(bands, return_inverse=True, return_counts=True)
-        result |= counts[which] >= 3
+        order = np.lexsort((here, bands))
+        sorted_bands = bands[order]
+        fresh = np.diff(sorted_bands, prepend=-1) != 0
+        notes = np.minimum(np.diff(here[order], prepend=0), GRAM + 1)  # that a hit adds
+        notes[fresh] = GRAM + 1
+        which = np.cumsum(fresh) - 1
+        result[order] |= np.bincount(which, weights=notes)[which] >= RUN
     return result
 
 
