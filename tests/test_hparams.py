@@ -259,8 +259,10 @@ def test_faults_of_extraction(write, text, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_bundled_configurations():
-    for folder in sorted((REPOSITORY / "egs").glob("*/config")):
+def test_the_bundled_configurations(write):
+    for folder in sorted((REPOSITORY / "egs").rglob("config")):
         assert load_hparams(folder.parent).train_path
     for path in sorted((REPOSITORY / "data").glob("covers80*/hparams.yaml")):
         assert load_extract_hparams(path.parent).aug_speed_mode
+    for path in (REPOSITORY / "egs").glob("*/split.yaml"):
+        assert load_extract_hparams(write(path.read_text("utf-8"))).test_data_unseen

@@ -1,4 +1,4 @@
-"""A Re-MOVE model fitted to a small collection in closed form: only its last layer changes.
+"""A model fitted to a small collection in closed form: only its last layer changes.
 
 A few dozen works are too few to train a network on, but enough to say where the middle of a
 collection lies and in which directions versions of one work differ. The embedding is moved to that
@@ -8,7 +8,8 @@ middle and scaled down along those directions: within-class covariance normalisa
     speaker recognition. Interspeech 2006
 
 with a covariance that is mostly shrunk towards the same in all directions. Both steps are linear,
-so they are written into the last layer and its batch norm; the file stays an ordinary model.
+so they are written into the last layer; the file stays an ordinary model. CoverHunter's last layer
+has no place for a middle, so there it stays where it is.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,11 @@ import torch
 from torch import nn
 
 from src.errors import UserError
+from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
 from src.retrieval.confidence import bootstrap_mean
-from src.retrieval.metrics import average_precisions
-from src.retrieval.ranking import rank_relevant
+from src.retrieval.metrics import average_precisions, rank_distances
+from src.retrieval.windows import WindowTable
 
 # Chosen on rendered works: of 0.2 to 0.97 the best with 16 works and with 37.
 SHRINKAGE = 0.95
@@ -62,7 +64,11 @@ class Gain:
 
 
 def fit_map(
-    embeddings: np.ndarray, works: Sequence[str], *, shrinkage: float = SHRINKAGE
+    embeddings: np.ndarray,
+    works: Sequence[str],
+    *,
+    shrinkage: float = SHRINKAGE,
+    centre: bool = True,
 ) -> LinearMap:
     """The map that makes versions of one work alike.
 
@@ -70,6 +76,7 @@ def fit_map(
         embeddings: ``(N, E)``.
         works: ``(N,)`` the work of each.
         shrinkage: share of the covariance that is the same in all directions, 0 to 1.
+        centre: move the middle to 0 as well.
 
     Raises:
         UserError: no work has two versions, a shrinkage out of range, or too large embeddings.
@@ -97,16 +104,32 @@ def fit_map(
         )
     shrunk = (1 - shrinkage) * within / scale + shrinkage * np.eye(size)
     values, vectors = np.linalg.eigh(shrunk)
-    return LinearMap(x.mean(axis=0), (vectors / np.sqrt(values)) @ vectors.T)
+    mean = x.mean(axis=0) if centre else np.zeros(size)
+    return LinearMap(mean, (vectors / np.sqrt(values)) @ vectors.T)
+
+
+def fit_windows(
+    windows: Sequence[np.ndarray], works: Sequence[str], *, shrinkage: float, centre: bool
+) -> LinearMap:
+    """:func:`fit_map` of recordings with several windows, each of which counts as a version."""
+    repeated = np.repeat(np.asarray(works), [len(x) for x in windows])
+    return fit_map(np.concatenate(windows), repeated, shrinkage=shrinkage, centre=centre)
 
 
 @torch.no_grad()
-def apply_map(model: MOVEModel, fitted: LinearMap) -> None:
+def apply_map(model: MOVEModel | CoverHunter, fitted: LinearMap) -> None:
     """Write a map of the embeddings into the last layer of a model.
 
     Raises:
         UserError: the model has no batch norm after its last layer.
+        ValueError: a CoverHunter, and a map that moves the middle.
     """
+    if isinstance(model, CoverHunter):
+        if fitted.mean.any():
+            raise ValueError("the last layer of CoverHunter cannot move the middle")
+        last = model._pool_layer._final_layer.weight
+        last.copy_(torch.from_numpy(fitted.matrix @ last.double().cpu().numpy()))
+        return
     norm = getattr(model, "lin_bn", None)
     if not isinstance(norm, nn.BatchNorm1d) or norm.affine:
         raise UserError("the model has no plain batch norm after its last layer, so it stays as is")
@@ -119,18 +142,21 @@ def apply_map(model: MOVEModel, fitted: LinearMap) -> None:
 
 
 def measure_gain(
-    embeddings: np.ndarray,
+    windows: Sequence[np.ndarray],
     works: Sequence[str],
     *,
     distance: str,
     shrinkage: float = SHRINKAGE,
+    centre: bool = True,
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Gain:
     """mAP of works that a fit has not seen, all other recordings their references.
 
     Args:
-        embeddings, works, shrinkage: see :func:`fit_map`.
+        windows: ``(W, E)`` embeddings of each recording.
+        works: the work of each.
+        shrinkage, centre: see :func:`fit_map`.
         distance: by which the model's embeddings are compared.
         folds: groups of works, each left out in turn.
         seed: of the groups and of the interval.
@@ -150,19 +176,21 @@ def measure_gain(
     folds = min(folds, len(several))
     parts = np.array_split(generator.permutation(several), folds)
 
-    def precisions(x: np.ndarray) -> np.ndarray:
-        ranking = rank_relevant(
-            torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), None, list(labels),
-            distance=distance,
-        )  # fmt: skip
-        return average_precisions(ranking)
+    itself = np.eye(len(labels), dtype=bool)
 
-    before = precisions(embeddings)
+    def precisions(x: Sequence[np.ndarray]) -> np.ndarray:
+        table = WindowTable.build(x, distance)
+        return average_precisions(
+            rank_distances(table.nearest_to(table), list(labels), list(labels), excluded=itself)
+        )
+
+    before = precisions(windows)
     after = np.full(len(labels), np.nan)
     for part in parts:
         out = np.isin(labels, part)
-        fitted = fit_map(embeddings[~out], labels[~out], shrinkage=shrinkage)
-        after[out] = precisions(fitted(embeddings))[out]
+        rest = [windows[position] for position in np.flatnonzero(~out)]
+        fitted = fit_windows(rest, labels[~out], shrinkage=shrinkage, centre=centre)
+        after[out] = precisions([fitted(x) for x in windows])[out]
     return Gain(
         float(np.nanmean(before)),
         float(np.nanmean(after)),

@@ -1,19 +1,22 @@
-"""From recordings and a Re-MOVE model to a model that is fitted to them, on disk."""
+"""From references to a model that is fitted to them, on disk."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 
-from src.data.chroma import double_chroma
-from src.data.crema_features import CACHE_FOLDER, extract_collection
-from src.data.recordings import Recording
 from src.errors import UserError
-from src.models.embed import embed_tracks
-from src.retrieval.window_networks import MoveNetwork
-from src.training.adapt import SHRINKAGE, Gain, apply_map, fit_map, measure_gain
-from src.training.checkpoint import read_metadata, save_move
+from src.retrieval.references import References
+from src.training.adapt import SHRINKAGE, Gain, apply_map, fit_windows, measure_gain
+from src.training.checkpoint import (
+    export_coverhunter,
+    load_coverhunter,
+    load_move,
+    read_metadata,
+    save_generator,
+    save_move,
+)
+from src.training.generator_files import generator_path
 
 
 @dataclass(frozen=True)
@@ -25,21 +28,18 @@ class Adapted:
         recordings: that it was fitted to.
         works: of these.
         gain: on works that were left out.
-        failures: recordings that could not be used -> why.
     """
 
     path: Path
     recordings: int
     works: int
     gain: Gain
-    failures: dict[str, str]
 
     def lines(self) -> list[str]:
         """For a person."""
-        gain = self.gain
-        interval = "" if gain.interval is None else (
-            f" (95 %: {gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})"
-        )  # fmt: skip
+        gain, interval = self.gain, ""
+        if gain.interval is not None:
+            interval = f" (95 %: {gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})"
         return [
             f"{self.recordings} recordings of {self.works} works",
             f"works left out of the fit: mAP {gain.before:.3f} before, {gain.after:.3f} after, "
@@ -49,40 +49,42 @@ class Adapted:
 
 
 def adapt_model(
-    model_path: Path,
-    recordings: Sequence[Recording],
+    references: References,
     output: Path,
     *,
-    device: torch.device,
-    workers: int = 1,
+    model: Path | None = None,
     shrinkage: float = SHRINKAGE,
-    progress: bool = False,
 ) -> Adapted:
-    """Fit a model to recordings and write it; see :mod:`src.training.adapt`.
+    """Fit the model of some references to them and write it; see :mod:`src.training.adapt`.
 
-    cremaPCP of sound is kept beside the output.
+    Args:
+        references: with their works.
+        output: a file (Re-MOVE) or a directory (CoverHunter).
+        model: where the model of the references is, if it was moved.
+        shrinkage: see :func:`src.training.adapt.fit_map`.
 
     Raises:
-        UserError: the model is none of Re-MOVE's or cannot be fitted, too few works, or the output
-            cannot be written.
+        UserError: too few works, a model that cannot be fitted, or the output cannot be written
+            or is the model itself.
     """
-    if not model_path.is_file():
-        raise UserError(f"{model_path} is no file; a Re-MOVE model (.pt) is needed here")
-    network = MoveNetwork(model_path, device)
-    features = extract_collection(
-        recordings,
-        cache=output.parent / CACHE_FOLDER,
-        crema_version=network.crema_version,
-        device=device,
-        workers=workers,
-        progress=progress,
-    )
-    works = [recording.work for recording in features.recordings]
-    tracks = (double_chroma(features.load(position)) for position in range(len(works)))
-    embeddings = embed_tracks(network.model, tracks, device=device).double().numpy()
-    gain = measure_gain(embeddings, works, distance=network.distance, shrinkage=shrinkage)
-    apply_map(network.model, fit_map(embeddings, works, shrinkage=shrinkage))
-    fitted = {"recordings": len(works), "works": len(set(works)), "shrinkage": shrinkage}
-    metadata = {**read_metadata(model_path), "adapted_from": model_path.name, "adapted_to": fitted}
-    save_move(network.model, output, metadata=metadata)
-    return Adapted(output, len(works), len(set(works)), gain, features.failures)
+    source = references.model(model)
+    if output.resolve() == source.resolve():
+        raise UserError(f"{output} is the model that is fitted; choose another name for the result")
+    works = [row.work for row in references.rows]
+    found = references.windows_of(list(range(len(works))), "wide")
+    windows = [np.asarray(found[position].embeddings) for position in range(len(works))]
+    options = {"shrinkage": shrinkage, "centre": not source.is_dir()}
+    gain = measure_gain(windows, works, distance=references.distance, **options)
+    fitted = fit_windows(windows, works, **options)
+    if source.is_dir():
+        export_coverhunter(source, output, half=False)
+        network = load_coverhunter(output)
+        apply_map(network, fitted)
+        save_generator(network, generator_path(output, network.epoch))
+    else:
+        move = load_move(source)
+        apply_map(move, fitted)
+        about = {"recordings": len(works), "works": len(set(works)), "shrinkage": shrinkage}
+        metadata = {**read_metadata(source), "adapted_from": source.name, "adapted_to": about}
+        save_move(move, output, metadata=metadata)
+    return Adapted(output, len(works), len(set(works)), gain)

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from src.audio.cqt import CQTSpec
 from src.data.crema_features import write_features
 from src.errors import UserError
+from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
-from src.retrieval.window_networks import MoveNetwork
+from src.retrieval.references import References
 from src.training.adapt import apply_map, fit_map, measure_gain
-from src.training.checkpoint import save_move
-from tools import adapt
-
-CPU = torch.device("cpu")
+from src.training.checkpoint import save_generator, save_move
+from src.training.generator_files import generator_path
+from tests.training.coverhunter_world import BINS, hparams, make_world, write_model_dir
+from tools import adapt, make_embeds
 
 
 def collection(works: int, versions: int = 3, size: int = 12) -> tuple[np.ndarray, list[str]]:
@@ -42,12 +44,13 @@ def test_versions_differ_alike_in_all_directions():
 
 def test_works_that_were_left_out_gain():
     x, works = collection(30)
-    gain = measure_gain(x, works, distance="cosine", shrinkage=0.1)
+    windows = list(x[:, None])
+    gain = measure_gain(windows, works, distance="cosine", shrinkage=0.1)
     assert gain.after > gain.before + 0.1
     assert gain.interval[0] > 0
     # Labels that mean nothing have nothing to give.
     shuffled = list(np.random.default_rng(1).permutation(works))
-    nothing = measure_gain(x, shuffled, distance="cosine", shrinkage=0.1)
+    nothing = measure_gain(windows, shuffled, distance="cosine", shrinkage=0.1)
     assert abs(nothing.after - nothing.before) < 0.05
 
 
@@ -70,8 +73,20 @@ def test_the_model_computes_the_map():
         apply_map(MOVEModel(emb_size=8, final_activation=0), fitted)
 
 
-def test_from_recordings_to_a_model(tmp_path, monkeypatch, capsys):
-    source = tmp_path / "start.pt"
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Run a front with arguments; returns what it prints."""
+
+    def call(front, *arguments) -> str:
+        monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
+        front.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_from_recordings_to_a_re_move_model(tmp_path, typed):
+    source, out = tmp_path / "start.pt", tmp_path / "fitted" / "own.pt"
     save_move(trained_like(6), source, metadata={"crema_version": "0.2.0", "options": {"loss": 2}})
     for work in range(4):
         pattern = np.random.default_rng(work).random((340, 12)) ** 3
@@ -80,21 +95,41 @@ def test_from_recordings_to_a_model(tmp_path, monkeypatch, capsys):
             path = tmp_path / "own" / f"work {work}" / f"{version}.npz"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_features(path, (pattern + 0.2 * noise).astype(np.float32), "0.2.0")
-    out = tmp_path / "fitted" / "own.pt"
-    arguments = ["tool", str(tmp_path / "own"), str(out), "--model", str(source), "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    adapt.main()
-    printed = capsys.readouterr().out
+    typed(make_embeds, source, tmp_path / "own", tmp_path / "refs", "--device", "cpu")
+    printed = typed(adapt, tmp_path / "refs", out)
     assert "8 recordings of 4 works" in printed
     assert "before" in printed
-    network = MoveNetwork(out, CPU)
-    assert (network.crema_version, network.distance) == ("0.2.0", "cosine")
-    paths = sorted((tmp_path / "own").rglob("*.npz"))
-    embeddings = [network.embed(network.load(path)[0], [0], 340) for path in paths]
-    np.testing.assert_allclose(np.concatenate(embeddings).mean(axis=0), 0, atol=1e-3)
-    monkeypatch.setattr(sys, "argv", [*arguments[:2], "own.bin", *arguments[3:]])
-    with pytest.raises(UserError, match=r"must end with \.pt"):
-        adapt.main()
+    typed(make_embeds, out, tmp_path / "own", tmp_path / "fitted refs", "--device", "cpu")
+    before, after = (References.load(tmp_path / name) for name in ("refs", "fitted refs"))
+    x, y = (refs_windows(refs) for refs in (before, after))
+    np.testing.assert_allclose(y, fit_map(x, before.works)(x), atol=1e-3)
+    assert after.identity["features"] == {"crema": "0.2.0"}
+    with pytest.raises(UserError, match="choose another name"):
+        typed(adapt, tmp_path / "refs", source)
+
+
+def refs_windows(references: References) -> np.ndarray:
+    found = references.windows_of(list(range(len(references))))
+    return np.concatenate([found[position].embeddings for position in range(len(references))])
+
+
+def test_from_recordings_to_a_coverhunter(tmp_path, typed):
+    paths = make_world(tmp_path)
+    folder = write_model_dir(tmp_path / "model", hparams(paths))
+    torch.manual_seed(0)
+    model = CoverHunter({**hparams(paths), "ce": {"output_dims": 3}})
+    model.feature_spec = CQTSpec(n_bins=BINS)
+    save_generator(model, generator_path(folder, 1))
+    typed(make_embeds, folder, paths["train"], tmp_path / "refs", "--device", "cpu")
+    assert "12 recordings of 6 works" in typed(adapt, tmp_path / "refs", tmp_path / "fitted")
+    typed(make_embeds, tmp_path / "fitted", paths["train"], tmp_path / "refs2", "--device", "cpu")
+    before, after = (References.load(tmp_path / name) for name in ("refs", "refs2"))
+    x, y = (refs_windows(refs) for refs in (before, after))
+    works = np.repeat(before.works, np.diff(before.table.offsets))
+    np.testing.assert_allclose(y, fit_map(x, works, centre=False)(x), atol=1e-4)
+    assert not np.allclose(x, y, atol=1e-3)
+    with pytest.raises(ValueError, match="cannot move the middle"):
+        apply_map(model, fit_map(x, works))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +145,4 @@ def test_what_cannot_be_fitted(x, works, options, words):
     with pytest.raises(UserError, match=words):
         fit_map(x, works, **options)
     with pytest.raises(UserError, match="at least 4"):
-        measure_gain(np.eye(4), ["a", "a", "b", "b"], distance="cosine")
+        measure_gain(list(np.eye(4)[:, None]), ["a", "a", "b", "b"], distance="cosine")
