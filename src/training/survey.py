@@ -29,13 +29,23 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Value:
-    """The queries with one value of a choice: how many, of how many works, mAP and interval."""
+    """The queries with one value of a choice.
+
+    Attributes:
+        text: the value, or the range of numbers.
+        queries: how many.
+        works: of how many works.
+        mean_ap: their mAP.
+        interval: 95 % of it, bootstrap over works; None where there is one work.
+        enough: whether there are enough queries for the value to count.
+    """
 
     text: str
     queries: int
     works: int
     mean_ap: float
     interval: Interval
+    enough: bool
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,7 @@ def survey(
                     generator=np.random.default_rng(seed),
                     resamples=resamples,
                 ),
+                len(members) >= fewest,
             )
             for (text, members), mean in zip(groups, means, strict=True)
         ]
@@ -257,7 +268,7 @@ def grouped(values: Sequence[Any], bins: int) -> list[tuple[str, np.ndarray]]:
 
 
 def survey_table(choices: Sequence[Choice]) -> str:
-    """A Markdown table, one row a value."""
+    """A Markdown table, one row a value, those of few queries together in one."""
     lines = [
         "| choice | difference (by chance up to) | value | queries | mAP (95 %) |",
         "| --- | ---: | --- | ---: | ---: |",
@@ -265,9 +276,15 @@ def survey_table(choices: Sequence[Choice]) -> str:
     for choice in choices:
         first = f"{choice.name} | {choice.difference:.3f} ({choice.by_chance:.3f})"
         for value in choice.values:
-            figure = with_interval(value.mean_ap, value.interval)
-            lines.append(f"| {first} | {value.text} | {value.queries} | {figure} |")
-            first = " | "
+            if value.enough:
+                figure = with_interval(value.mean_ap, value.interval)
+                lines.append(f"| {first} | {value.text} | {value.queries} | {figure} |")
+                first = " | "
+        rare = [value for value in choice.values if not value.enough]
+        if rare:
+            queries = sum(value.queries for value in rare)
+            mean = sum(value.mean_ap * value.queries for value in rare) / queries
+            lines.append(f"|  |  | {len(rare)} rarer | {queries} | {mean:.3f} |")
     return "\n".join(lines)
 
 

@@ -123,6 +123,8 @@ def test_table_and_file(corpus, tmp_path):
     assert len(lines) == 2 + 3
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| arrangement.style | ")
+    trap = found[0].values[2]
+    assert lines[4] == f"|  |  | 1 rarer | {trap.queries} | {trap.mean_ap:.3f} |"
 
 
 def test_refusals(corpus):
