@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     if sound:
         load_fluidsynth()
     soundfonts = find_soundfonts(config.soundfonts) if sound else {}
+    print("choosing works; comparing melodies with excluded ones takes a minute or two", flush=True)
     plan = plan_corpus(config)
     jobs = plan.jobs[: options.limit]
     audio = None if options.features_only else config.audio

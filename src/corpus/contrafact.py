@@ -21,6 +21,7 @@ a comparable tempo, are put together, and only where most of the melody survives
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from src.corpus.arrange import draw_draft, draw_setting, draw_style, perform
 from src.corpus.dice import Dice, generator
@@ -33,7 +34,7 @@ from src.corpus.tune import MODE_SCALES, Chord, MelodyNote, Meter, Tune
 PHRASE = 4  # bars: where a section may be cut
 MOST_MOVED = 0.25  # of the melody's time, over the model's plain chords
 TEMPO_RATIO = 1.45
-_COMPARED = 6  # suitable models of which the best fitting one is taken
+_COMPARED = 4  # suitable models of which the best fitting one is taken
 # Without chords there is nothing to be confused by.
 _NO_CHORDS = ("unaccompanied", "drone")
 
@@ -202,12 +203,7 @@ def lay_over(
     sections = []
     moved = total = 0.0
     for index, section in enumerate(model.sections):
-        if harmony is not None:
-            chords = harmony[index, False]
-        else:
-            chords = with_chords(
-                section, meter=model.meter, tonic=model.tonic, mode=model.mode
-            ).chords
+        chords = _plain_chords(model)[index] if harmony is None else harmony[index, False]
         line = _line(own, index, section.bars)
         fitted = fit_to_chords(line, chords, meter=model.meter, scale=scale)
         length = sum(n.duration for n in line)
@@ -218,6 +214,13 @@ def lay_over(
         own, tonic=model.tonic, tempo=model.tempo, sections=tuple(sections), order=model.order
     )
     return tune, moved / max(total, 1e-9)
+
+
+@lru_cache(maxsize=2048)  # planning compares many melodies with one model
+def _plain_chords(tune: Tune) -> list[tuple[Chord, ...]]:
+    """The chords of every section, as given or in the plainest way."""
+    known = {"meter": tune.meter, "tonic": tune.tonic, "mode": tune.mode}
+    return [with_chords(section, **known).chords or () for section in tune.sections]
 
 
 def _line(own: Tune, place: int, bars: int) -> list[MelodyNote]:

@@ -6,6 +6,7 @@ Two tunes share a passage where interval n-grams follow one another in both at o
 they are the same work if such passages cover enough of the shorter melody.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -91,14 +92,17 @@ def similarity_pairs(
     """
     result: dict[tuple[int, int], float] = {}
     for level, factor in ((note_line, 1.0), (beat_line, 0.8)):
-        for pair, value in _level_pairs([level(t) for t in tunes], split).items():
+        lines = [level(t) for t in tunes]
+        for pair, value in _level_pairs(lines, split, least / factor - 1e-9).items():
             value *= factor
             if value >= least and value > result.get(pair, 0.0):
                 result[pair] = value
     return result
 
 
-def _level_pairs(lines: Sequence[Line], split: int | None) -> dict[tuple[int, int], float]:
+def _level_pairs(
+    lines: Sequence[Line], split: int | None, least: float
+) -> dict[tuple[int, int], float]:
     places: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
     for index, line in enumerate(lines):
         for at, gram in enumerate(line.grams()):
@@ -108,19 +112,22 @@ def _level_pairs(lines: Sequence[Line], split: int | None) -> dict[tuple[int, in
     for found in places.values():
         if len(found) > 4 * MOST_COMMON or len({i for i, _ in found}) > MOST_COMMON:
             continue
-        for n, (i, at) in enumerate(found):
-            for j, other in found[n + 1 :]:
-                if i != j and (split is None or (i < split) != (j < split)):
-                    hits[i, j].append((at, other)) if i < j else hits[j, i].append((other, at))
+        border = None if split is None else bisect_left(found, (split, 0))
+        for n, (i, at) in enumerate(found[:border]):  # in the order of the lines
+            for j, other in found[n + 1 if border is None else border :]:
+                if i != j:
+                    hits[i, j].append((at, other))
     return {
-        pair: coverage(lines[pair[0]], lines[pair[1]], found)
+        pair: coverage(lines[pair[0]], lines[pair[1]], found, least=least)
         for pair, found in hits.items()
         if len(found) >= LEAST_HITS
     }
 
 
-def coverage(a: Line, b: Line, found: Iterable[tuple[int, int]]) -> float:
+def coverage(a: Line, b: Line, found: Iterable[tuple[int, int]], *, least: float = 0.0) -> float:
     """Share of the shorter line covered by common passages at the best transposition (mod 12).
+
+    A share that cannot reach ``least`` is not computed, and 0 returned in its place.
 
     A passage is a cluster of n-grams at about the same distance between the lines; one that covers
     less than RUN notes is chance (scales and broken chords are everywhere).
@@ -131,24 +138,22 @@ def coverage(a: Line, b: Line, found: Iterable[tuple[int, int]]) -> float:
     shorter = max(SHORT, min(len(a.pitches), len(b.pitches)))
     best = 0.0
     for pairs in sorted(by_shift.values(), key=len, reverse=True)[:2]:
-        if len(pairs) < LEAST_HITS:
-            continue
+        if len(pairs) < LEAST_HITS or len(pairs) * (GRAM + 1) < least * shorter:
+            continue  # a pair covers no more than its n-gram
         in_a: set[int] = set()
         in_b: set[int] = set()
-        for cluster in _clusters(pairs, a.times, b.times):
+        for cluster in _clusters(pairs):
             cover_a = {i + k for i, _ in cluster for k in range(GRAM + 1)}
             cover_b = {j + k for _, j in cluster for k in range(GRAM + 1)}
-            if min(len(cover_a), len(cover_b)) >= RUN:
+            if min(len(cover_a), len(cover_b)) >= RUN and _in_time(cluster, a.times, b.times):
                 in_a |= cover_a
                 in_b |= cover_b
         best = max(best, min(len(in_a), len(in_b)) / shorter)
     return min(1.0, best)
 
 
-def _clusters(
-    pairs: Iterable[tuple[int, int]], a_times: Sequence[float], b_times: Sequence[float]
-) -> list[list[tuple[int, int]]]:
-    """Hits near one another in both lines that keep one ratio of time over the passage."""
+def _clusters(pairs: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Hits near one another in both lines."""
     clusters: list[list[tuple[int, int]]] = []
     for i, j in sorted(pairs):
         for cluster in reversed(clusters[-12:]):
@@ -159,11 +164,11 @@ def _clusters(
                 break
         else:
             clusters.append([(i, j)])
-    return [c for c in clusters if len(c) > 1 and _in_time(c, a_times, b_times)]
+    return [cluster for cluster in clusters if len(cluster) > 1]
 
 
 def _in_time(cluster, a_times: Sequence[float], b_times: Sequence[float]) -> bool:
-    """Whether two rhythms of a passage differ by a tempo and little else."""
+    """Whether a passage keeps one ratio of time: its rhythms differ by a tempo and little else."""
     first = np.array([a_times[i] for i, _ in cluster])
     second = np.array([b_times[j] for _, j in cluster])
     span = first[-1] - first[0]
