@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -138,17 +138,7 @@ def compare(
         described = method.describe(collection.features(version), collection.names)
         return cache(QmaxPairs(described)), method.numbers(described)
 
-    def row(name: str, key: str, ranking: Ranking, numbers: float) -> Row:
-        interval = None
-        if resamples:
-            interval = bootstrap_intervals(
-                ranking,
-                collection.labels,
-                generator=np.random.default_rng(seed),
-                resamples=resamples,
-            )["mAP"]
-        return Row(name, key, Evaluation(summarise(ranking), ranking), interval, numbers)
-
+    row = partial(make_row, labels=collection.labels, resamples=resamples, seed=seed)
     rows: list[Row] = []
     for method in tqdm(methods, desc="methods", disable=not progress, leave=False):
         name = method.name
@@ -168,6 +158,25 @@ def compare(
     if not rows:
         raise UserError(f"no method can be evaluated on {collection.name}; see the lines above")
     return rows
+
+
+def make_row(
+    name: str,
+    key: str,
+    ranking: Ranking,
+    numbers: float,
+    *,
+    labels: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> Row:
+    """A ranking as a row of a table, with the interval of its mAP unless ``resamples`` is 0."""
+    interval = None
+    if resamples:
+        interval = bootstrap_intervals(
+            ranking, labels, generator=np.random.default_rng(seed), resamples=resamples
+        )["mAP"]
+    return Row(name, key, Evaluation(summarise(ranking), ranking), interval, numbers)
 
 
 def planned_rows(methods: Sequence[Method], rerank: int | None = None) -> list[tuple[str, str]]:

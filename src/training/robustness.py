@@ -13,11 +13,9 @@ from src.data.in_parallel import in_parallel
 from src.data.sound_features import Sound2Features, decoded
 from src.errors import UserError
 from src.retrieval.collection import Collection
-from src.retrieval.confidence import bootstrap_intervals
-from src.retrieval.metrics import summarise
 from src.retrieval.plots import new_panels, save_figure
-from src.training.comparison import Interval, Row, difference, write_csv
-from src.training.evaluation import Evaluation, versions_to_find
+from src.training.comparison import Interval, Row, difference, make_row, write_csv
+from src.training.evaluation import versions_to_find
 from src.training.methods import Method
 from src.training.sound_changes import KINDS, Change
 
@@ -110,15 +108,15 @@ def robustness(
         for change in conditions:
             queries = described[method.key, change]
             ranking = method.rank(queries, collection.labels, unchanged if change else None)
-            interval = bootstrap_intervals(
+            rows[change] = row = make_row(
+                method.name,
+                method.key,
                 ranking,
-                collection.labels,
-                generator=np.random.default_rng(seed),
+                method.numbers(queries),
+                labels=collection.labels,
                 resamples=resamples,
-            )["mAP"]
-            evaluation = Evaluation(summarise(ranking), ranking)
-            numbers = method.numbers(queries)
-            rows[change] = row = Row(method.name, method.key, evaluation, interval, numbers)
+                seed=seed,
+            )
             if change is None:
                 points.append(Point(row, None))
                 continue
