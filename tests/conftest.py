@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from src.config import remove_config
 from src.data.chroma import double_chroma
@@ -12,6 +13,10 @@ from src.data.dataset_file import make_label_index, save_dataset_file, ytrue_fro
 from src.files import save_tensors
 from src.models.move import MOVEModel
 from src.training.checkpoint import save_move
+
+# The same examples every time, and no limit of time for one of them: machines may be busy.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 FRAMES = 330
 CHUNKS = 5
