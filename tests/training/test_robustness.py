@@ -1,6 +1,7 @@
 """Changes of sound do what they say; queries change while references stay."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -84,9 +85,14 @@ def test_bands():
     assert loudest(changed) == pytest.approx(300, abs=2)
     middle = slice(RATE // 2, -RATE // 2)
     assert power((changed - low)[middle]) < 1e-4
-    if not codec_available("mp3"):
-        pytest.skip("the installed libsndfile writes no mp3")
-    high = tone(6000)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("CI") and not codec_available("mp3"),
+    reason="the installed libsndfile writes no mp3",
+)
+def test_mp3_of_a_low_rate_keeps_what_is_low_and_loses_what_is_high():
+    low, high = tone(300), tone(6000)
     changed, _ = Change("mp3", 8000)((low + high, RATE), seed=SEED)
     assert len(changed) == len(low)
     assert 10 * np.log10(power(changed) / power(low)) == pytest.approx(0, abs=1)
