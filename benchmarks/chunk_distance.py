@@ -7,13 +7,11 @@ windows and its maximum. It is timed on some of the queries and scaled up.
 """
 
 import argparse
-import resource
-import sys
-import time
 
 import numpy as np
 import torch
 
+from benchmarks.measuring import peak_bytes, timed
 from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.metrics import calc_map
 
@@ -43,15 +41,6 @@ def double_loop(queries: list[np.ndarray], references: list[np.ndarray]) -> np.n
     return np.array([[1 - (q @ r.T).max() for r in references] for q in queries])
 
 
-def seconds(function, *arguments, best_of: int = 1):
-    times = []
-    for _ in range(best_of):
-        start, used = time.perf_counter(), time.process_time()
-        result = function(*arguments)
-        times.append((time.perf_counter() - start, time.process_time() - used))
-    return result, *min(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tracks", type=int, default=2000, help="default: 2000")
@@ -61,12 +50,12 @@ def main() -> None:
     recordings, labels = collection(arguments.tracks)
     n = len(recordings)
     chunk_distances(recordings[:10])  # the first call also starts the threads
-    ours, wall, used = seconds(chunk_distances, recordings, best_of=3)
+    ours, wall, used = timed(lambda: chunk_distances(recordings), runs=3)
     some = max(1, min(n, LOOP_PAIRS // n))
-    loop, loop_wall, loop_used = seconds(double_loop, recordings[:some], recordings)
+    loop, loop_wall, loop_used = timed(lambda: double_loop(recordings[:some], recordings))
     loop_wall, loop_used = loop_wall * n / some, loop_used * n / some
     excluded = np.eye(n, dtype=bool)
-    figures, map_wall, map_used = seconds(lambda: calc_map(ours, labels, labels, excluded=excluded))
+    figures, map_wall, map_used = timed(lambda: calc_map(ours, labels, labels, excluded=excluded))
     windows = sum(map(len, recordings))
     print(f"{n:,} x {n:,} recordings, {windows:,} windows of {DIMENSIONS} dimensions, "
           f"{arguments.threads} threads, torch {torch.__version__}")  # fmt: skip
@@ -74,10 +63,9 @@ def main() -> None:
     print(f"{'matrix products and maxima':28} {wall:9.2f} {used:9.2f}")
     print(f"{'double loop (scaled up)':28} {loop_wall:9.1f} {loop_used:9.1f}")
     print(f"{'figures (calc_map)':28} {map_wall:9.2f} {map_used:9.2f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{loop_used / used:.0f} times as fast by CPU time; largest difference "
           f"{np.abs(ours[:some] - loop).max():.1e}; peak memory "
-          f"{peak / (1e9 if sys.platform == 'darwin' else 1e6):.2f} GB; "
+          f"{peak_bytes() / 1e9:.2f} GB; "
           f"mean_ap {figures['mean_ap']:.3f}")  # fmt: skip
 
 

@@ -10,15 +10,23 @@ the score, dropout of torch. Both forms share their weights. Times are the faste
 repetitions, which alternate between the forms so that a busy machine slows both alike.
 """
 
-import argparse
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.move_speed import CLOCKS, fastest, show
-from src.device import autocast, select_device
+from benchmarks.measuring import (
+    CLOCKS,
+    embedding_run,
+    fastest,
+    network_parser,
+    show,
+    training_run,
+)
+from src.device import select_device
+from src.errors import run_front
 from src.models.conformer import (
     DROPOUT,
     HEADS,
@@ -102,21 +110,12 @@ def cqt(batch: int, frames: int, device: torch.device) -> Tensor:
 
 def main() -> None:
     """Parse the command line and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", choices=["embed", "train"], help="default: both")
-    parser.add_argument("--batch", type=int, default=64, help="chunks of a batch")
+    parser = network_parser(__doc__)
     parser.add_argument("--frames", type=int, default=450, help="frames of a chunk, averaged")
     parser.add_argument("--width", type=int, default=128, help="channels of the encoder")
     parser.add_argument("--blocks", type=int, default=6, help="conformer blocks")
     parser.add_argument("--full", action="store_true", help="single precision, not 16 bits")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--threads", type=int, help="default: all cores")
-    parser.add_argument(
-        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu: processor time of all threads"
-    )
     arguments = parser.parse_args()
     device, clock = select_device(arguments.device), CLOCKS[arguments.clock]
     if arguments.threads:
@@ -132,26 +131,17 @@ def main() -> None:
     factor = torch.randn(arguments.batch, model.embed_dim, device=device)
     size = f"{arguments.batch} x {arguments.frames} frames, {arguments.width} channels"
 
-    def embed(form):
-        def run() -> Tensor:
-            with torch.no_grad(), autocast(device, enabled=not arguments.full):
-                return form(model, x).cpu()
+    amp = not arguments.full
 
-        return run
+    def step(form: Callable[[CoverHunter, Tensor], Tensor]) -> Callable[[], None]:
+        def loss() -> Tensor:
+            return (form(model, x) * factor).sum()
 
-    def step(form):
-        def run() -> None:
-            model.zero_grad()
-            with autocast(device, enabled=not arguments.full):
-                embeddings = form(model, x)
-            (embeddings * factor).sum().backward()
-            model._global_cmvn.bias.grad.cpu()  # waits for the device
-
-        return run
+        return training_run(model, loss, device=device, amp=amp)
 
     model.eval()
     if arguments.only != "train":
-        runs = {name: embed(form) for name, form in FORMS.items()}
+        runs = {name: embedding_run(form, model, x, amp=amp) for name, form in FORMS.items()}
         seconds = fastest(runs, arguments.repeats, clock)
         similar = torch.cosine_similarity(runs["plain"](), runs["fast"](), dim=1).min()
         show(f"Embedding, {size}", seconds, {"fast": f"cosine to plain at least {similar:.5f}"})
@@ -163,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_front(main)

@@ -12,13 +12,13 @@ threads, and refuses the highest bin, whose filter reaches beyond half the sampl
 
 import argparse
 import importlib.util
-import time
 from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
 import torch
 
+from benchmarks.measuring import timed
 from src.audio.cqt import CQT, CQTSpec, compute_cqt, to_decibels
 from src.audio.cqt_kernels import kernels
 from src.device import select_device
@@ -95,12 +95,14 @@ def librosa_cqt(signal: np.ndarray) -> Callable[[], object]:
 def best(function: Callable[[], object], runs: int = 5) -> np.ndarray:
     """Seconds and seconds of processor time, each of the run that took least of it."""
     function()  # tables and caches
-    times = []
-    for _ in range(runs):
-        wall, processor = time.perf_counter(), time.process_time()
-        function()
-        times.append((time.perf_counter() - wall, time.process_time() - processor))
-    return np.min(times, axis=0)
+    return np.array(timed(function, runs=runs)[1:])
+
+
+def transform(signal: np.ndarray, device: torch.device) -> Callable[[], torch.Tensor]:
+    """A function that computes our CQT of ``signal``, in dB, on the CPU in the end."""
+    cqt = CQT(SPEC, device)
+    sound = torch.from_numpy(signal).to(device)[None]
+    return lambda: to_decibels(cqt.magnitudes(sound)).cpu()
 
 
 def report_speed(name: str, threads: int, speed: np.ndarray, slow: np.ndarray) -> None:
@@ -127,9 +129,7 @@ def main() -> None:
     signal = recording(options.seconds)
     short = signal[: 20 * SPEC.sample_rate]  # the loop is slow, and its speed the same
     loop = plain_loop()
-    cqt = CQT(SPEC, select_device("cpu"))
-    sound = torch.from_numpy(signal)[None]
-    ways = {"ours": lambda: to_decibels(cqt.magnitudes(sound))}
+    ways: dict[str, Callable[[], object]] = {"ours": transform(signal, select_device("cpu"))}
     if importlib.util.find_spec("nnAudio"):
         ways["nnAudio CQT1992v2"] = nnaudio(signal)
     else:

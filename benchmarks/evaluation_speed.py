@@ -7,14 +7,12 @@ Every line of the table runs in a process of its own, so that its peak memory is
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
 import torch
 
+from benchmarks.measuring import in_own_process, peak_bytes
 from src.retrieval.metrics import average_precision, summarise
 from src.retrieval.ranking import rank_relevant
 from src.retrieval.relevance import relevance_from_labels
@@ -86,22 +84,10 @@ def agreement(n: int, queries: int, distance: str) -> dict[str, float]:
 FORMS = {"streamed": streamed, "straightforward": straightforward, "agreement": agreement}
 
 
-def in_own_process(form: str, n: int, queries: int, distance: str, threads: int) -> dict:
-    """Run one form in a fresh process and add its peak memory in GB."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.evaluation_speed",
-        "--one",
-        form,
-        str(n),
-        str(queries),
-        distance,
-    ]
-    output = subprocess.run(
-        [*command, "--threads", str(threads)], capture_output=True, text=True, check=True
-    ).stdout
-    return json.loads(output)
+def measured(form: str, n: int, queries: int, distance: str, threads: int) -> dict:
+    """Run one form in a fresh process, which adds its peak memory in GB."""
+    one = ("--one", form, n, queries, distance, "--threads", threads)
+    return in_own_process("benchmarks.evaluation_speed", one)
 
 
 def main() -> None:
@@ -114,9 +100,7 @@ def main() -> None:
     if arguments.one:
         form, n, queries, distance = arguments.one
         result = FORMS[form](int(n), int(queries), distance)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        result["peak_gb"] = peak / (1e9 if sys.platform == "darwin" else 1e6)
-        print(json.dumps(result))
+        print(json.dumps({**result, "peak_gb": peak_bytes() / 1e9}))
         return
     scale = 10 if arguments.small else 1
     full, medium, large = 15_000 // scale, 5_000 // scale, 100_000 // scale
@@ -131,7 +115,7 @@ def main() -> None:
         ("streamed", medium, medium, "euclidean"),
         ("straightforward", medium, medium, "euclidean"),
     ):
-        result = in_own_process(form, n, queries, distance, arguments.threads)
+        result = measured(form, n, queries, distance, arguments.threads)
         seconds[form] = result["seconds"]
         size = f"{queries:,} x {n:,}"
         print(
@@ -139,7 +123,7 @@ def main() -> None:
         )
     ratio = seconds["straightforward"] / seconds["streamed"]
     print(f"at {medium:,} x {medium:,}: {ratio:.1f} times as fast as the straightforward form")
-    found = in_own_process("agreement", medium, medium, "euclidean", arguments.threads)
+    found = measured("agreement", medium, medium, "euclidean", arguments.threads)
     print(f"largest relative difference of the five figures: {found['difference']:.1e}")
 
 

@@ -9,14 +9,21 @@ max pooling, and four more convolutions. Both forms share their weights. Times a
 the repetitions, which alternate between the forms so that a busy machine slows both alike.
 """
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
-from src.device import autocast, select_device
+from benchmarks.measuring import (
+    CLOCKS,
+    Clock,
+    embedding_run,
+    fastest,
+    network_parser,
+    show,
+    training_run,
+)
+from src.device import select_device
+from src.errors import run_front
 from src.models.move import MOVEModel
 from src.models.pitch_correlation import PITCH_CLASSES
 
@@ -47,50 +54,15 @@ def chroma(batch: int, frames: int, device: torch.device) -> torch.Tensor:
     return torch.cat([pitch_classes, pitch_classes], dim=1)[:, None, :23].contiguous().to(device)
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def fastest(
-    runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Seconds of every run, best first; the first, unmeasured round warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            start = clock()
-            run()
-            if turn:
-                seconds[name].append(clock() - start)
-    return {name: sorted(values) for name, values in seconds.items()}
-
-
-def show(title: str, seconds: dict[str, list[float]], notes: dict[str, str]) -> None:
-    """Print one table; the first row is the yardstick."""
-    yardstick = next(iter(seconds.values()))[0]
-    print(f"\n{title}")
-    print(f"{'form':<16}{'best':>11}{'median':>11}{'ratio':>9}   note")
-    for name, values in seconds.items():
-        best, median = (f"{1000 * s:.1f} ms" for s in (values[0], statistics.median(values)))
-        ratio = f"{yardstick / values[0]:.2f}x"
-        print(f"{name:<16}{best:>11}{median:>11}{ratio:>9}   {notes.get(name, '')}")
-
-
-def embedding(
-    device: torch.device, frames: int, emb_size: int, repeats: int, clock: Callable[[], float]
-) -> None:
+def embedding(device: torch.device, frames: int, emb_size: int, repeats: int, clock: Clock) -> None:
     """One track, evaluation mode."""
     torch.manual_seed(0)
     model = MOVEModel(emb_size).to(device).eval()
     track = chroma(1, frames, device)
-
-    def run(form: Callable, enabled: bool) -> Callable[[], torch.Tensor]:
-        def embed() -> torch.Tensor:
-            with torch.no_grad(), autocast(device, enabled=enabled):
-                return form(model, track).cpu()
-
-        return embed
-
-    runs = {name: run(form, enabled) for name, (form, enabled) in FORMS.items()}
+    runs = {
+        name: embedding_run(form, model, track, amp=enabled)
+        for name, (form, enabled) in FORMS.items()
+    }
     seconds = fastest(runs, repeats, clock)
     expected = runs["plain"]()
     scale = expected.abs().max()
@@ -107,7 +79,7 @@ def training(
     frames: int,
     emb_size: int,
     repeats: int,
-    clock: Callable[[], float],
+    clock: Clock,
 ) -> None:
     """Forward and backward pass of one batch, without the optimizer."""
     torch.manual_seed(0)
@@ -117,14 +89,13 @@ def training(
     gradients = {}
 
     def step(name: str, form: Callable, enabled: bool) -> Callable[[], None]:
-        def run() -> None:
-            model.zero_grad()
-            with autocast(device, enabled=enabled):
-                output = form(model, music)
-            (output * factor).sum().backward()
+        def keep() -> None:
             gradients[name] = model.conv1.weight.grad.cpu()
 
-        return run
+        def loss() -> torch.Tensor:
+            return (form(model, music).float() * factor).sum()
+
+        return training_run(model, loss, device=device, amp=enabled, update=keep)
 
     runs = {name: step(name, form, enabled) for name, (form, enabled) in FORMS.items()}
     seconds = fastest(runs, repeats, clock)
@@ -138,22 +109,13 @@ def training(
 
 def main() -> None:
     """Parse the command line and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", choices=["embed", "train"], help="default: both")
-    parser.add_argument("--batch", type=int, default=64, help="items of a training batch")
+    parser = network_parser(__doc__)
     parser.add_argument(
         "--frames", type=int, nargs="+", default=[1800, 640], help="frames of a training item"
     )
     parser.add_argument("--track", type=int, default=FRAMES_4_MINUTES, help="frames of the track")
     parser.add_argument("--emb_size", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=2, help="training steps measured")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--threads", type=int, help="default: all cores")
-    parser.add_argument(
-        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu: processor time of all threads"
-    )
     arguments = parser.parse_args()
     device, clock = select_device(arguments.device), CLOCKS[arguments.clock]
     if arguments.threads:
@@ -169,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_front(main)

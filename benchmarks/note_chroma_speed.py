@@ -3,36 +3,36 @@
 python -m benchmarks.note_chroma_speed --tunes data/tunes/openewld.json
 """
 
-import argparse
-import time
 from collections import defaultdict
 
 import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks.measuring import CLOCKS, Clock, tunes_to_play
 from src.corpus.dice import generator
 from src.corpus.maker import MakerSettings, NoteMaker
 from src.corpus.note_activity import note_activity
 from src.corpus.note_chroma import NoteChroma
 from src.corpus.plan import Job
-from src.corpus.tune import load_tunes
+from src.corpus.tune import Tune
 from src.errors import run_front
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tunes", required=True, help="file of tunes (JSON)")
-    parser.add_argument("--versions", type=int, default=48)
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    options = parser.parse_args()
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    tunes = load_tunes(options.tunes)[: options.versions]
+    tunes, options = tunes_to_play(__doc__.splitlines()[0], versions=48)
+    versions = options.versions
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        _measure(tunes, options.versions, clock)
+        spent, seconds = note_chroma(tunes, versions, CLOCKS[options.clock])
+    total = sum(spent.values())
+    print(f"{versions} versions of {seconds / versions:.0f} s on one core")
+    for name, value in [*spent.items(), ("all", total)]:
+        print(f"{name:<10}{1000 * value / versions:8.1f} ms")
+    print(f"{versions / total:.1f} versions a second, {seconds / total:.0f} times real time")
 
 
-def _measure(tunes: list, versions: int, clock) -> None:
+def note_chroma(tunes: list[Tune], versions: int, clock: Clock) -> tuple[dict[str, float], float]:
+    """Seconds spent on each part of making the versions, and how long the versions are."""
     make = NoteMaker(MakerSettings(1, (60.0, 110.0), 22050, {}, None))
     chroma = NoteChroma()
     spent: dict[str, float] = defaultdict(float)
@@ -52,11 +52,7 @@ def _measure(tunes: list, versions: int, clock) -> None:
         spent["network"] += expected - described
         spent["noise"] += clock() - expected
         seconds += played.duration
-    total = sum(spent.values())
-    print(f"{versions} versions of {seconds / versions:.0f} s on one core")
-    for name, value in [*spent.items(), ("all", total)]:
-        print(f"{name:<10}{1000 * value / versions:8.1f} ms")
-    print(f"{versions / total:.1f} versions a second, {seconds / total:.0f} times real time")
+    return dict(spent), seconds
 
 
 if __name__ == "__main__":

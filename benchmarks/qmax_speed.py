@@ -104,15 +104,25 @@ def timed(
     return list(scores), (wall / len(pairs), used / len(pairs), min(each))
 
 
+def random_pairs(minutes: float, count: int) -> list[Pair]:
+    """Pairs of ten recordings of so many minutes."""
+    recordings = [prepare(chroma(seed, 60 * minutes)) for seed in range(10)]
+    return [(recordings[i % 10], recordings[(i * 3 + 1) % 10]) for i in range(count)]
+
+
+def short_pair() -> Pair:
+    """Two short recordings: for the plain loops, and to compile ours."""
+    return prepare(chroma(0, SHORT_S)), prepare(chroma(1, SHORT_S))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=4, help="of each recording (default: 4)")
     parser.add_argument("--pairs", type=int, default=40, help="default: 40")
     parser.add_argument("--threads", type=int, default=1, help="of the compiled form (default: 1)")
     arguments = parser.parse_args()
-    recordings = [prepare(chroma(seed, 60 * arguments.minutes)) for seed in range(10)]
-    pairs = [(recordings[i % 10], recordings[(i * 3 + 1) % 10]) for i in range(arguments.pairs)]
-    short = [(prepare(chroma(0, SHORT_S)), prepare(chroma(1, SHORT_S)))]
+    pairs = random_pairs(arguments.minutes, arguments.pairs)
+    short = [short_pair()]
     _, compiling = timed(qmax, short)
     ours, ours_times = timed(qmax, pairs, threads=arguments.threads)
     rows, rows_times = timed(by_rows, pairs[:NUMPY_PAIRS])
@@ -122,7 +132,7 @@ def main() -> None:
     found = [*ours[:NUMPY_PAIRS], qmax(*short[0])]
     difference = np.abs(np.subtract(found, [*rows, *loops])).max()
     length = round(60 * arguments.minutes * FRAMES_PER_SECOND)
-    print(f"recordings of {length:,} frames ({arguments.minutes:g} min), {len(recordings[0])} "
+    print(f"recordings of {length:,} frames ({arguments.minutes:g} min), {len(pairs[0][0])} "
           f"after averaging; {arguments.threads} threads")  # fmt: skip
     print(f"{'pairs per':24} {'second':>9} {'CPU second':>11} {'(fastest)':>10}")
     for name, times in [
