@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,14 +113,27 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def in_own_process(module: str, arguments: Iterable[object]) -> dict[str, Any]:
+def in_own_process(
+    module: str, arguments: Iterable[object], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run ``python -m module arguments`` in a fresh process; what its last line says in JSON.
+
+    Args:
+        module: a benchmark.
+        arguments: of its command line.
+        environment: variables beside those of this process.
 
     Raises:
         subprocess.CalledProcessError: the process failed; its ``stderr`` says why.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **(environment or {})},
+    ).stdout
     return json.loads(output.splitlines()[-1])
 
 
