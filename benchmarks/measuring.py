@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,33 @@ def timed(function: Callable[[], Result], *, runs: int = 1) -> tuple[Result, flo
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
     return result, min(walls), min(processors)
+
+
+class Laps:
+    """Seconds by part of a piece of work that is done many times.
+
+    Attributes:
+        spent: seconds of each part, in all turns but the first, which warms up.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.spent: dict[str, float] = {}
+        self._clock = clock
+        self._turn = 0
+        self._before = 0.0
+
+    def turns(self, count: int) -> Iterator[int]:
+        """Numbers of the turns, from 0 to ``count``; turn 0 is not measured."""
+        for self._turn in range(count + 1):
+            self._before = self._clock()
+            yield self._turn
+
+    def lap(self, part: str) -> None:
+        """What was done since the last call, or since the turn began, was ``part``."""
+        now = self._clock()
+        if self._turn:
+            self.spent[part] = self.spent.get(part, 0.0) + now - self._before
+        self._before = now
 
 
 def fastest(

@@ -3,12 +3,10 @@
 python -m benchmarks.note_chroma_speed --tunes data/tunes/openewld.json
 """
 
-from collections import defaultdict
-
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import CLOCKS, Clock, tunes_to_play
+from benchmarks.measuring import CLOCKS, Clock, Laps, tunes_to_play
 from src.corpus.dice import generator
 from src.corpus.maker import MakerSettings, NoteMaker
 from src.corpus.note_activity import note_activity
@@ -35,24 +33,19 @@ def note_chroma(tunes: list[Tune], versions: int, clock: Clock) -> tuple[dict[st
     """Seconds spent on each part of making the versions, and how long the versions are."""
     make = NoteMaker(MakerSettings(1, (60.0, 110.0), 22050, {}, None))
     chroma = NoteChroma()
-    spent: dict[str, float] = defaultdict(float)
-    seconds = 0.0
-    for number in range(versions):
-        start = clock()
+    laps, seconds = Laps(clock), 0.0
+    for number in laps.turns(versions):
         played = make(Job(f"u{number}", tunes[number % len(tunes)], number)).played
-        arranged = clock()
+        laps.lap("arrange")
         activity = torch.from_numpy(note_activity(played))[None]
-        described = clock()
+        laps.lap("activity")
         with torch.inference_mode():
             logits = chroma.network(activity)[0].double().numpy()
-        expected = clock()
+        laps.lap("network")
         chroma.residual.draw(logits, generator(number))
-        spent["arrange"] += arranged - start
-        spent["activity"] += described - arranged
-        spent["network"] += expected - described
-        spent["noise"] += clock() - expected
-        seconds += played.duration
-    return dict(spent), seconds
+        laps.lap("noise")
+        seconds += played.duration if number else 0.0
+    return laps.spent, seconds
 
 
 if __name__ == "__main__":

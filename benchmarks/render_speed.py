@@ -3,12 +3,11 @@
 python -m benchmarks.render_speed --tunes data/tunes/openewld.json
 """
 
-from collections import defaultdict
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import CLOCKS, Clock, tunes_to_play
+from benchmarks.measuring import CLOCKS, Clock, Laps, tunes_to_play
 from src.corpus.maker import MakerSettings, draw_sound, play_job
 from src.corpus.plan import Job
 from src.corpus.recording import apply_recording
@@ -37,24 +36,20 @@ def render(
     """Seconds spent on each part of making the versions, and how long the versions are."""
     settings = MakerSettings(1, (60.0, 110.0), rate, fonts, None)
     renderers = {name: Renderer(path, sample_rate=rate) for name, path in fonts.items()}
-    spent: dict[str, float] = defaultdict(float)
-    seconds = 0.0
-    for number in range(versions):
+    laps, seconds = Laps(clock), 0.0
+    for number in laps.turns(versions):
         job = Job("x", tunes[number % len(tunes)], number)
-        start = clock()
         performance = play_job(settings, job)
-        arranged = clock()
+        laps.lap("arrange")
         font, recording = draw_sound(settings, job)
         stereo = renderers[font].render(performance)
-        played = clock()
+        laps.lap("play")
         signal, _ = apply_recording(stereo, rate, recording)
-        spent["arrange"] += arranged - start
-        spent["play"] += played - arranged
-        spent["record"] += clock() - played
-        seconds += len(signal) / rate
+        laps.lap("record")
+        seconds += len(signal) / rate if number else 0.0
     for renderer in renderers.values():
         renderer.close()
-    return dict(spent), seconds
+    return laps.spent, seconds
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ def search(setting: Setting) -> Measured:
 CREMA = "cremaPCP {crema} of {files} Ogg files of {file_seconds} s"
 CQT = "CQT of {seconds} s of sound"
 STEP = "{batch} patches of {frames} frames"
-EMBEDDING = "embedding a recording of {seconds} s"
+EMBEDDING = "embedding a recording of {seconds} s, float32"
 
 ROWS: dict[str, Row] = {
     "render": Row(
