@@ -14,26 +14,30 @@ from src.models.prelu import one_slope_prelu
 from src.models.tiled_convolution import tiled_convolution
 
 CHROMA_ROWS = 23  # the 12 pitch classes twice, without the last row
-RECEPTIVE_FIELD = 320  # frames; shortest input of the convolutions
+RECEPTIVE_FIELD = 320  # frames; shortest input of the published network
 SUMMARY_SIZE = 256
 CHANNELS = 256
 FIRST_KERNEL_FRAMES = 180
+KERNEL_FRAMES = 5  # of layers 2 to 5
+DILATIONS = {2: 1, 3: 20, 4: 1, 5: 13}  # frames between the taps of a layer
+MEAN_FRAMES = (1, 2, 4, 5, 10, 20)  # of which the first kernel and layer 3 are multiples
 PRELU_SLOPE = 0.01
 
 ACTIVATION_NONE, ACTIVATION_SIGMOID, ACTIVATION_TANH, ACTIVATION_BATCH_NORM = range(4)
 SUMMARY_MAX, SUMMARY_MEAN, SUMMARY_AUTOPOOL, SUMMARY_ATTENTION, SUMMARY_ATTENTION_POOL = range(5)
 
 
-def pad_to_receptive_field(chroma: torch.Tensor) -> torch.Tensor:
-    """Append silent frames to tracks shorter than MOVE's receptive field of 320 frames.
+def pad_to_receptive_field(chroma: torch.Tensor, frames: int = RECEPTIVE_FIELD) -> torch.Tensor:
+    """Append silent frames to tracks shorter than MOVE's receptive field.
 
     Args:
         chroma: ``(..., T)``.
+        frames: the receptive field.
 
     Returns:
-        ``(..., max(T, 320))``; the input itself when it is long enough.
+        ``(..., max(T, frames))``; the input itself when it is long enough.
     """
-    missing = RECEPTIVE_FIELD - chroma.shape[-1]
+    missing = frames - chroma.shape[-1]
     return functional.pad(chroma, (0, missing)) if missing > 0 else chroma
 
 
@@ -41,8 +45,11 @@ class MOVEModel(nn.Module):
     """Doubled chroma ``(B, 1, 23, T)`` to embeddings ``(B, emb_size)``.
 
     The convolutions of the first layer see all 12 transpositions of the chroma and the maximum
-    over them is kept, which makes the embedding independent of the key. Inputs shorter than 320
-    frames are padded with zeros at the end.
+    over them is kept, which makes the embedding independent of the key. Inputs shorter than the
+    receptive field (320 frames) are padded with zeros at the end.
+
+    A network with ``mean_frames`` above 1 is not the published one: it averages so many frames of
+    its input and looks at the same spans of time with fewer taps, for a fraction of the work.
 
     ``forward`` is ``head(features(x))``: ``features`` is everything up to the summary over time,
     ``head`` the last linear layer and the final activation.
@@ -53,36 +60,55 @@ class MOVEModel(nn.Module):
             sharpness (autopool), 3 attention (first half of the channels weighted by the second),
             4 and anything else: second half weighted by the first, with a trained sharpness.
         final_activation: 0 none, 1 sigmoid, 2 tanh, 3 batch normalisation without scale and shift.
+        mean_frames: frames of the input that are averaged before the first layer, one of 1, 2, 4,
+            5, 10, 20; frames that are left over at the end are dropped.
 
     Attributes:
         fin_emb_size: current size of the embedding (pruning writes the active size here).
+        receptive_field: shortest input in frames.
 
     Raises:
-        ValueError: ``final_activation`` is not 0..3 or ``emb_size`` is not positive.
+        ValueError: ``final_activation`` is not 0..3, ``emb_size`` is not positive, or
+            ``mean_frames`` is none of its values.
     """
 
     def __init__(
-        self, emb_size: int = 16000, sum_method: int = 4, final_activation: int = 3
+        self,
+        emb_size: int = 16000,
+        sum_method: int = 4,
+        final_activation: int = 3,
+        mean_frames: int = 1,
     ) -> None:
         super().__init__()
+        if mean_frames not in MEAN_FRAMES:
+            raise ValueError(f"mean_frames must be one of {MEAN_FRAMES}, not {mean_frames!r}")
         if final_activation not in range(4):
             raise ValueError(f"final_activation must be 0, 1, 2 or 3, not {final_activation!r}")
         self.sum_method = sum_method
         self.final_activation = final_activation
+        self.mean_frames = mean_frames
         last = CHANNELS if sum_method in (0, 1, 2) else 2 * SUMMARY_SIZE
 
         self.autopool_p = nn.Parameter(torch.tensor(0.0))
         for number in range(1, 6):
             setattr(self, f"prelu{number}", nn.PReLU(init=PRELU_SLOPE))
-        self.conv1 = nn.Conv2d(1, CHANNELS, (PITCH_CLASSES, FIRST_KERNEL_FRAMES))
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5))
-        self.conv3 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5), dilation=(1, 20))
-        self.conv4 = nn.Conv2d(CHANNELS, CHANNELS, (1, 5))
-        self.conv5 = nn.Conv2d(CHANNELS, last, (1, 5), dilation=(1, 13))
+        first = FIRST_KERNEL_FRAMES // mean_frames
+        self.conv1 = nn.Conv2d(1, CHANNELS, (PITCH_CLASSES, first))
+        for number, frames in DILATIONS.items():
+            outputs = last if number == 5 else CHANNELS
+            dilation = (1, max(round(frames / mean_frames), 1))
+            layer = nn.Conv2d(CHANNELS, outputs, (1, KERNEL_FRAMES), dilation=dilation)
+            setattr(self, f"conv{number}", layer)
+        spans = [(KERNEL_FRAMES - 1) * self.dilation(number) for number in DILATIONS]
+        self.receptive_field = (first + sum(spans)) * mean_frames
         self.key_pool = nn.MaxPool2d((PITCH_CLASSES, 1))
         for number in range(1, 6):
             nn.init.kaiming_normal_(getattr(self, f"conv{number}").weight, a=PRELU_SLOPE)
         self.replace_head(emb_size)
+
+    def dilation(self, number: int) -> int:
+        """Frames (averaged ones) between the taps of layer 2..5."""
+        return getattr(self, f"conv{number}").dilation[1]
 
     def replace_head(self, emb_size: int) -> None:
         """Put a new, untrained last layer (and batch norm) of ``emb_size`` in place."""
@@ -116,7 +142,10 @@ class MOVEModel(nn.Module):
                 f"MOVE takes doubled chroma of shape (batch, 1, {CHROMA_ROWS}, frames), "
                 f"not {tuple(chroma.shape)}"
             )
-        x = self.key_invariant(pad_to_receptive_field(chroma))  # (B, 256, 1, T - 179)
+        chroma = pad_to_receptive_field(chroma, self.receptive_field)
+        if self.mean_frames > 1:
+            chroma = functional.avg_pool2d(chroma, (1, self.mean_frames))  # (B, 1, 23, T / mean)
+        x = self.key_invariant(chroma)  # (B, 256, 1, T - 179)
         for number in range(2, 6):
             x = self.activate(number, self.convolve(number, x))
         return self.summary(x.squeeze(2))  # x: (B, C5, 1, T - 319)
@@ -147,7 +176,7 @@ class MOVEModel(nn.Module):
         low = _product_type(x) is not None or x.dtype.itemsize < 4
         if torch.is_grad_enabled() or low or not x.is_cpu:
             return layer(x)
-        return tiled_convolution(x, layer.weight, layer.bias, layer.dilation[1])
+        return tiled_convolution(x, layer.weight, layer.bias, self.dilation(number))
 
     def activate(self, number: int, x: torch.Tensor) -> torch.Tensor:
         """PReLU of a layer (1..5), in the precision of its input."""

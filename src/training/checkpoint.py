@@ -76,6 +76,7 @@ def save_move(
         "emb_size": model.lin1.out_features,
         "sum_method": model.sum_method,
         "final_activation": model.final_activation,
+        "mean_frames": model.mean_frames,
         "precision": "float16" if half else "float32",
     }
     write_json({**(metadata or {}), **description}, metadata_path(path))
@@ -84,8 +85,8 @@ def save_move(
 def load_move(path: str | os.PathLike, *, emb_size: int | None = None) -> MOVEModel:
     """Read a MOVE model, ours or the original's, in eval mode on the CPU in float32.
 
-    The embedding size is the file's. Summary and final activation are those of the description
-    beside the file, by default the published ones (4 and 3).
+    The embedding size is the file's. Summary, final activation and averaged frames are those of the
+    description beside the file, by default the published ones (4, 3 and 1).
 
     Args:
         path: a plain state dict written by ``torch.save``; 16-bit weights are widened.
@@ -129,8 +130,8 @@ def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 def _empty_move(emb_size: int, metadata: dict[str, Any], path: Path) -> MOVEModel:
     """A MOVE model without weights: nothing is drawn, so no random state is touched."""
-    options = {"sum_method": metadata.get("sum_method", 4)}
-    options["final_activation"] = metadata.get("final_activation", 3)
+    published = {"sum_method": 4, "final_activation": 3, "mean_frames": 1}
+    options = {name: metadata.get(name, value) for name, value in published.items()}
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int):
             raise UserError(f"{metadata_path(path)}: {name} must be an integer, not {value!r}")
