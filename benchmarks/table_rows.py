@@ -133,7 +133,9 @@ def tunes_for(versions: int, setting: Setting) -> list[Tune]:
         UserError: there is no file of tunes.
     """
     if not setting.tunes.is_file():
-        raise UserError(f"there is no file of tunes {setting.tunes}; name one with --tunes")
+        raise UserError(
+            f"there is no file of tunes {setting.tunes}; make it with tools.make_tunes, or name one"
+        )
     return load_tunes(setting.tunes)[:versions]
 
 
