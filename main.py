@@ -5,7 +5,15 @@ import logging
 import sys
 from pathlib import Path
 
-from src.config import EXPERIMENT_TYPES, REPOSITORY, RUN_TYPES, experiment_name, remove_config
+from src.config import (
+    ADDITIONS,
+    EXPERIMENT_TYPES,
+    FRAMES_TO_AVERAGE,
+    REPOSITORY,
+    RUN_TYPES,
+    experiment_name,
+    remove_config,
+)
 from src.device import DEVICE_NAMES, select_device
 from src.errors import run_front
 from src.retrieval.blend import BLEND, check_rerank
@@ -86,9 +94,10 @@ def build_parser() -> argparse.ArgumentParser:
         "-l",
         "--loss",
         type=int,
-        choices=range(4),
+        choices=range(5),
         help="Which loss to use for training. 0 for Triplet, 1 for ProxyNCA, 2 for "
-        "NormalizedSoftmax, and 3 for Group loss.",
+        "NormalizedSoftmax, 3 for Group loss, and 4 (an addition) for supervised contrastive "
+        "loss.",
     )
     add(
         "-kdl",
@@ -138,8 +147,8 @@ def build_parser() -> argparse.ArgumentParser:
         "-da",
         "--data_aug",
         type=int,
-        choices=range(2),
-        help="Whether to use data augmentation while training.",
+        choices=range(3),
+        help="Whether to use data augmentation while training. 2 (an addition) for a stronger one.",
     )
     add("-nw", "--num_workers", type=int, help="Num of workers for the data loader.")
     add(
@@ -164,6 +173,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     more.add_argument(
         "--amp", action="store_true", help="Mixed precision: bfloat16 or float16 matrix products."
+    )
+    more.add_argument(
+        "--temperature",
+        type=number,
+        help="Temperature of the supervised contrastive loss, by which cosines are divided "
+        f"(default: {ADDITIONS['temperature']}).",
+    )
+    more.add_argument(
+        "--mean_frames",
+        type=int,
+        choices=FRAMES_TO_AVERAGE,
+        help="Frames of cremaPCP that the network averages before its first layer; kernels keep "
+        f"their length in time (default {ADDITIONS['mean_frames']}, as the original).",
     )
     more.add_argument(
         "--start_from",

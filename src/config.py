@@ -27,7 +27,9 @@ EXPERIMENT_TYPES = ("lsr", "kd", "pruning", "baseline")
 RUN_TYPES = ("train", "test")
 
 # Losses of ``--loss`` by number.
-TRIPLET, PROXY_NCA, NORMALIZED_SOFTMAX, GROUP = range(4)
+TRIPLET, PROXY_NCA, NORMALIZED_SOFTMAX, GROUP, CONTRASTIVE = range(5)
+# Those that compare versions within a batch, which is therefore made of cliques.
+CLIQUE_LOSSES = (TRIPLET, GROUP, CONTRASTIVE)
 
 # Short forms of the options, as they stand in experiment names (and so in file names).
 ABBREVIATIONS = {
@@ -54,6 +56,12 @@ ABBREVIATIONS = {
     "pruning_iterations": "pri",
 }
 
+# Options that this project adds, with their defaults. They are absent from the defaults files,
+# and stand at the end of a name; models trained without them keep theirs.
+ADDITIONS = {"temperature": 0.2, "mean_frames": 1}
+ADDED_ABBREVIATIONS = {"temperature": "t", "mean_frames": "mf"}
+FRAMES_TO_AVERAGE = (1, 2, 4, 5, 10, 20)  # divisors of 20, the longest step in time of MOVE
+
 Number = int | float  # an integer stays an integer: it is part of the experiment's name
 
 
@@ -62,7 +70,7 @@ class RemoveConfig(BaseModel):
 
     The order of the fields is that of the defaults files and hence of the name. ``chunks`` is the
     number of training files, ``patch_len`` is in frames of 4096 / 44100 s, ``lr_schedule`` in
-    epochs (``[0]``: constant learning rate).
+    epochs (``[0]``: constant learning rate). The last fields are the additions of this project.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -79,15 +87,17 @@ class RemoveConfig(BaseModel):
     learning_rate: Number = Field(gt=0)
     finetune_learning_rate: Number = Field(ge=0)
     overfit_batch: Literal[0, 1]
-    loss: Literal[0, 1, 2, 3]
+    loss: Literal[0, 1, 2, 3, 4]
     lr_schedule: list[int]
     lr_gamma: Number = Field(gt=0)
     patch_len: int = Field(ge=1)
-    data_aug: Literal[0, 1]
+    data_aug: Literal[0, 1, 2]
     mining_strategy: Literal[0, 1, 2, 3]
     margin: Number = Field(ge=0)
     kd_loss: Literal["distance", "cluster"]
     pruning_iterations: int = Field(ge=0, le=7)
+    temperature: Number = Field(default=ADDITIONS["temperature"], gt=0)
+    mean_frames: Literal[FRAMES_TO_AVERAGE] = ADDITIONS["mean_frames"]
 
     @model_validator(mode="after")
     def _batches_hold_cliques(self) -> "RemoveConfig":
@@ -97,8 +107,8 @@ class RemoveConfig(BaseModel):
 
     @property
     def uses_cliques(self) -> bool:
-        """Whether batches are made of four recordings a work (triplet and group loss)."""
-        return self.loss in (TRIPLET, GROUP)
+        """Whether batches are made of four recordings a work."""
+        return self.loss in CLIQUE_LOSSES
 
 
 def remove_defaults(exp_type: str) -> dict[str, Any]:
@@ -132,10 +142,11 @@ def experiment_name(exp_type: str, config: RemoveConfig) -> str:
     Dots become hyphens; nothing else is escaped, so a path among the options puts slashes into
     the name, and file names made of it lie in sub-folders (as in the original).
     """
-    defaults = remove_defaults(exp_type)
+    defaults = remove_defaults(exp_type) | ADDITIONS
+    abbreviations = ABBREVIATIONS | ADDED_ABBREVIATIONS
     name = f"re-move_{exp_type}"
     for key, default in defaults.items():
         value = getattr(config, key)
         if value != default:
-            name += f"_{ABBREVIATIONS[key]}_{value}"
+            name += f"_{abbreviations[key]}_{value}"
     return name.replace(".", "-")

@@ -8,13 +8,17 @@ import pytest
 from main import RUN_OPTIONS, build_parser
 from src.config import (
     ABBREVIATIONS,
+    ADDED_ABBREVIATIONS,
+    ADDITIONS,
     EXPERIMENT_TYPES,
+    FRAMES_TO_AVERAGE,
     REPOSITORY,
     experiment_name,
     remove_config,
     remove_defaults,
 )
 from src.errors import UserError
+from src.models.move import MEAN_FRAMES
 from src.training.paths import ExperimentFiles, find_data, find_model, model_file
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -48,7 +52,31 @@ def test_defaults_and_their_order():
         defaults = remove_defaults(exp_type)
         assert defaults == DEFAULTS["values"][exp_type]
         assert list(defaults) == DEFAULTS["key_order_for_naming"]
+        assert remove_config(exp_type).model_dump() == defaults | ADDITIONS
     assert DEFAULTS["abbreviations"] == ABBREVIATIONS
+
+
+@pytest.mark.parametrize(
+    ("command_line", "ending"),
+    [
+        ("--temperature 0.2 --mean_frames 1", ""),
+        ("--temperature 0.1", "_t_0-1"),
+        ("--mean_frames 4", "_mf_4"),
+        ("--mean_frames 20 --temperature 1 -da 2 --loss 4", "_l_4_da_2_t_1_mf_20"),
+    ],
+)
+def test_additions_end_a_name_where_they_are_not_at_their_defaults(command_line, ending):
+    for exp_type in EXPERIMENT_TYPES:
+        name = resolve(["--exp_type", exp_type, *command_line.split()])[2]
+        assert name == f"re-move_{exp_type}{ending}"
+
+
+def test_no_addition_hides_an_option_of_the_original():
+    assert not ADDITIONS.keys() & ABBREVIATIONS.keys()
+    assert ADDED_ABBREVIATIONS.keys() == ADDITIONS.keys()
+    short = [*ABBREVIATIONS.values(), *ADDED_ABBREVIATIONS.values()]
+    assert len(set(short)) == len(short)
+    assert FRAMES_TO_AVERAGE == MEAN_FRAMES  # what can be typed is what the network can do
 
 
 def test_options_stand_in_the_order_of_the_original():
@@ -69,6 +97,11 @@ def test_options_stand_in_the_order_of_the_original():
         ({"momentum": 1.0}, "momentum"),
         ({"colour": "red"}, "colour"),
         ({"overfit_batch": 2}, "overfit_batch"),
+        ({"batch_size": 3, "loss": 4}, "batch_size"),
+        ({"temperature": 0}, "temperature"),
+        ({"mean_frames": 3}, r"mean_frames: .*1, 2, 4, 5, 10 or 20"),
+        ({"mean_frames": 0}, "mean_frames"),
+        ({"data_aug": 3}, "data_aug"),
     ],
 )
 def test_a_bad_option_is_named(options, word):
