@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from src.config import GROUP, NORMALIZED_SOFTMAX, PROXY_NCA, TRIPLET, RemoveConfig
+from src.config import CONTRASTIVE, GROUP, NORMALIZED_SOFTMAX, PROXY_NCA, TRIPLET, RemoveConfig
 from src.losses import (
+    SupConLoss,
     group_loss,
     kd_cluster_loss,
     kd_distance_loss,
@@ -29,7 +30,7 @@ class MetricLoss(nn.Module):
     """The loss chosen by ``--loss``, with its proxies where it has any.
 
     Args:
-        config: options ``loss``, ``margin`` and ``mining_strategy``.
+        config: options ``loss``, ``margin``, ``mining_strategy`` and ``temperature``.
         num_classes: number of works among the labels.
         emb_size: size of the embeddings and the divisor of squared distances.
         loss: overrides ``config.loss``.
@@ -43,7 +44,9 @@ class MetricLoss(nn.Module):
         self.margin = config.margin
         self.mining_strategy = config.mining_strategy
         self.emb_size = emb_size
-        if self.loss != TRIPLET:
+        if self.loss == CONTRASTIVE:
+            self.contrastive = SupConLoss(config.temperature)
+        elif self.loss != TRIPLET:
             self.proxies = nn.Parameter(torch.randn(num_classes, emb_size))
 
     def forward(
@@ -56,6 +59,8 @@ class MetricLoss(nn.Module):
             return normalized_softmax_loss(embeddings, labels, self.proxies)
         if self.loss == GROUP:
             return group_loss(embeddings, labels, self.proxies)
+        if self.loss == CONTRASTIVE:
+            return self.contrastive(embeddings, labels)
         return triplet_loss(
             embeddings,
             labels,
@@ -66,6 +71,11 @@ class MetricLoss(nn.Module):
         )
 
 
+def new_network(config: RemoveConfig) -> MOVEModel:
+    """An untrained network as the options want it."""
+    return MOVEModel(config.emb_size, mean_frames=config.mean_frames)
+
+
 class Baseline(nn.Module):
     """A network of the wanted size, trained from scratch."""
 
@@ -74,7 +84,7 @@ class Baseline(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.model = MOVEModel(emb_size=config.emb_size) if model is None else model
+        self.model = new_network(config) if model is None else model
         self.model.train()
         self.metric = MetricLoss(config, num_classes, config.emb_size)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.config import RemoveConfig
+from src.config import ADDITIONS, RemoveConfig
 from src.data.dataset_file import (
     DatasetFile,
     load_centroids,
@@ -111,7 +111,7 @@ def make_experiment(
             wrong, or weights to start from are given to an experiment that has its own.
     """
     if exp_type == "baseline":
-        return Baseline(config, num_classes, model=_starting_model(start_from, config.emb_size))
+        return Baseline(config, num_classes, model=_starting_model(start_from, config))
     if start_from is not None:
         raise UserError(f"--start_from is for baseline training; {exp_type} has its own start")
     if exp_type == "pruning":
@@ -122,18 +122,31 @@ def make_experiment(
     path = find_model(main_path, MOVE_FILE)
     warn_of_other_features(path, read_metadata(path), crema_version)
     trained = load_move(path)
-    kind = LatentSpaceReconfiguration if exp_type == "lsr" else DistanceDistillation
-    return kind(config, num_classes, trained)
+    if exp_type == "kd":
+        return DistanceDistillation(config, num_classes, trained)
+    _check_mean_frames(config, trained, path)
+    return LatentSpaceReconfiguration(config, num_classes, trained)
 
 
-def _starting_model(path: Path | None, emb_size: int) -> MOVEModel | None:
+def _starting_model(path: Path | None, config: RemoveConfig) -> MOVEModel | None:
     """Weights to start from, with a new last layer where theirs has another size."""
     if path is None:
         return None
     model = load_move(path)
-    if model.fin_emb_size != emb_size:
-        model.replace_head(emb_size)
+    _check_mean_frames(config, model, path)
+    if model.fin_emb_size != config.emb_size:
+        model.replace_head(config.emb_size)
     return model
+
+
+def _check_mean_frames(config: RemoveConfig, trained: MOVEModel, path: Path) -> None:
+    """A trained network keeps its rate; only another one that was asked for is refused."""
+    if config.mean_frames not in (ADDITIONS["mean_frames"], trained.mean_frames):
+        plural = "s" if trained.mean_frames > 1 else ""
+        raise UserError(
+            f"{path} averages {trained.mean_frames} frame{plural}; --mean_frames "
+            f"{config.mean_frames} needs a network that is trained from scratch"
+        )
 
 
 def make_batches(config: RemoveConfig, data: TrainingData, seed: int) -> Loader:
