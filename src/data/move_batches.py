@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from src.config import CLIQUE_LOSSES
 from src.data.augment import ChromaAugmenter
 from src.data.chroma import CHROMA_ROWS, pad_frames
 from src.data.dataset_file import load_dataset_file
@@ -22,7 +23,6 @@ from src.errors import UserError
 
 MINI_EPOCHS = 4
 PER_CLIQUE = 4  # recordings that a clique gives to a batch
-CLIQUE_LOSSES = (0, 3)  # triplet and group loss compare versions within the batch
 MOST_VISITS = 4  # how often a large clique is drawn in a mini-epoch
 
 _ORDER, _ITEM = 0, 1  # streams of random numbers: order of the batches, choices for an item
@@ -193,8 +193,8 @@ def make_loader(
     Args:
         files: dataset files of this mini-epoch; may be none.
         label_index: label -> class number.
-        loss: number of the loss: 0 and 3 draw ``batch_size // 4`` cliques of four recordings, the
-            others single recordings.
+        loss: number of the loss: 0, 3 and 4 draw ``batch_size // 4`` cliques of four recordings,
+            the others single recordings.
         batch_size: recordings in a batch.
         patch_len: frames of a patch; shorter recordings are followed by silence.
         augment: whether to augment, or the augmenter to do it with.

@@ -24,8 +24,8 @@ Array = np.ndarray | torch.Tensor
 
 DISTANCES = ("euclidean", "cosine", "pearson")
 # The distance by which a Re-MOVE model is evaluated, by the loss it was trained with
-# (0 triplet, 1 ProxyNCA, 2 NormalizedSoftmax, 3 group loss).
-DISTANCE_OF_LOSS = {0: "euclidean", 1: "euclidean", 2: "cosine", 3: "pearson"}
+# (0 triplet, 1 ProxyNCA, 2 NormalizedSoftmax, 3 group loss, 4 supervised contrastive loss).
+DISTANCE_OF_LOSS = {0: "euclidean", 1: "euclidean", 2: "cosine", 3: "pearson", 4: "cosine"}
 
 _BLOCK_ELEMENTS = 1 << 24  # similarities held at a time: 64 MB
 _ROWS_AT_ONCE = 4096

@@ -61,8 +61,9 @@ def test_queries_and_references_may_be_two_sets(distance):
 
 def test_larger_similarity_is_closer_for_every_loss():
     embeddings = torch.tensor([[1.0, 0.0, 0.1], [0.9, 0.1, 0.1], [-1.0, 0.2, 0.5]])
-    for loss in range(4):
-        ranking = rank_relevant(embeddings, None, ["a", "a", "b"], distance=DISTANCE_OF_LOSS[loss])
+    assert list(DISTANCE_OF_LOSS) == [0, 1, 2, 3, 4]
+    for distance in DISTANCE_OF_LOSS.values():
+        ranking = rank_relevant(embeddings, None, ["a", "a", "b"], distance=distance)
         assert ranking.first_ranks.tolist() == [1, 1, 0]
 
 

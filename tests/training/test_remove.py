@@ -1,6 +1,7 @@
 """Training runs of the four experiments: what they learn, write, and survive."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def chroma(items: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("optimizer", [0, 1])
-@pytest.mark.parametrize("loss", [0, 1, 2, 3])
+@pytest.mark.parametrize("loss", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("mining", [0, 1, 2, 3])
 def test_every_loss_mining_and_optimizer_learns(optimizer, loss, mining):
     config = remove_config(
@@ -78,6 +79,7 @@ def test_every_loss_mining_and_optimizer_learns(optimizer, loss, mining):
         ("baseline", {"loss": 3}),
         ("lsr", {}),
         ("lsr", {"loss": 1, "data_aug": 0}),
+        ("lsr", {"loss": 4, "temperature": 0.1}),
         ("kd", {}),
         ("kd", {"kd_loss": "cluster", "loss": 2}),
     ],
@@ -98,6 +100,33 @@ def test_experiments_run_and_write_their_files(world, small, exp_type, changes):
     assert metadata["crema_version"] == "0.1.0"
     assert metadata["options"] == config.model_dump()
     assert metadata["validation_mAP"] == pytest.approx(logs["val_loss_log"][0])
+
+
+@pytest.mark.parametrize("temperature", [None, 0.07])
+def test_the_contrastive_loss_is_the_one_of_the_formula(small, temperature):
+    config = small("baseline", loss=4, temperature=temperature)
+    torch.manual_seed(0)
+    experiment = Baseline(config, 3)
+    assert not [*experiment.metric.parameters()]
+    batch, labels = chroma()
+    found = float(experiment(batch, labels).detach())
+    with torch.no_grad():
+        units = torch.nn.functional.normalize(experiment.model(batch).double(), dim=1)
+    terms = []
+    for i in range(8):
+        scores = {j: math.exp(units[i] @ units[j] / (temperature or 0.2)) for j in range(8)}
+        del scores[i]  # not compared with itself
+        total = sum(scores.values())
+        versions = [j for j in scores if labels[j] == labels[i]]
+        terms.append(-sum(math.log(scores[j] / total) for j in versions) / len(versions))
+    assert found == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+    assert math.isfinite(experiment.metric(torch.randn(2, 8), torch.tensor([0, 1]), None))
+
+
+def test_distillation_and_pruning_keep_the_triplet_loss(small):
+    teacher = MOVEModel(emb_size=8)
+    assert DistanceDistillation(small("kd", loss=4), 3, teacher).metric.loss == 0
+    assert Pruning(small("pruning", loss=4), 3).metric.loss == 0
 
 
 def test_pruning_cuts_rewinds_and_keeps_the_last_cycle(world, small):
