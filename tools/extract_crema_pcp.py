@@ -3,7 +3,8 @@
     python -m tools.extract_crema_pcp RECORDINGS                # benchmark_crema.pt, ytrue_...
     python -m tools.extract_crema_pcp RECORDINGS --training     # train_chunk_1.pt ..., val_chunk.pt
 
-RECORDINGS is a folder with one sub-folder of recordings for every work, or a dataset.txt.
+RECORDINGS is a folder with one sub-folder of recordings for every work, or a dataset.txt; several
+are taken together.
 """
 
 import argparse
@@ -22,8 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="RECORDINGS", help="folder with a sub-folder per work, "
-        "or a dataset.txt (keys utt, song, and wav or features)")  # fmt: skip
+    add("sources", type=Path, nargs="+", metavar="RECORDINGS",
+        help="folder with a sub-folder per work, or a dataset.txt (keys utt, song, and wav or "
+        "features)")  # fmt: skip
     add("--output-dir", type=Path, default=Path("data"), help="default: ./data")
     add("--crema-version", default="0.1.0", choices=("0.1.0", "0.2.0", "0.2.0-notes"),
         help="0.1.0 (default) fits the published features and weights; of ready-made features "
@@ -38,8 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--train-chunk", default="train_chunk", metavar="NAME",
         help="files are NAME_1.pt, NAME_2.pt, ... (default: train_chunk)")  # fmt: skip
     add("--chunks", type=int, default=17, help="number of training files (default: 17)")
-    add("--validation-share", type=float, default=0.1,
+    kept = training.add_mutually_exclusive_group()
+    kept.add_argument("--validation-share", type=float, default=0.1,
         help="share of the works kept for validation (default: 0.1)")  # fmt: skip
+    kept.add_argument("--validation", type=Path, metavar="RECORDINGS", nargs="+",
+        help="kept for validation in place of a share; no work may be on both sides")  # fmt: skip
     add("--seed", type=int, default=0, help="seed of the split (default: 0)")
     add("--centroids", type=Path, metavar="TEACHER.pt",
         help="also write centroids.pt, from a MOVE model of size 16000")  # fmt: skip
@@ -55,6 +60,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("--validation-share must lie between 0 and 1")
     if arguments.centroids and not arguments.training:
         raise UserError("--centroids belongs to the training files; add --training")
+    if arguments.validation and not arguments.training:
+        raise UserError("--validation belongs to the training files; add --training")
     if arguments.centroids and not arguments.centroids.is_file():
         raise UserError(f"{arguments.centroids} does not exist; train it or leave out --centroids")
 
@@ -67,11 +74,12 @@ def main() -> None:
 
     from src.data import crema_dataset
     from src.data.crema_features import CACHE_FOLDER, extract_collection
-    from src.data.recordings import find_recordings
+    from src.data.recordings import find_all_recordings
 
     output = arguments.output_dir
+    validation = arguments.validation or []
     features = extract_collection(
-        find_recordings(arguments.source),
+        find_all_recordings([*arguments.sources, *validation]),
         cache=output / CACHE_FOLDER,
         crema_version=arguments.crema_version,
         device=device,
@@ -80,7 +88,14 @@ def main() -> None:
     )
     for name, reason in features.failures.items():
         print(f"left out: {name}: {reason}")
-    if arguments.training:
+    if validation:
+        kept = {recording.name for recording in find_all_recordings(validation)}
+        training, validating = crema_dataset.split_by_name(features, kept)
+        written = crema_dataset.write_split(
+            features, training, validating, output, chunk_name=arguments.train_chunk,
+            chunks=arguments.chunks, seed=arguments.seed,
+        )  # fmt: skip
+    elif arguments.training:
         written = crema_dataset.write_training(
             features,
             output,

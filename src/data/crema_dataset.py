@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from src.data.chroma import double_chroma
@@ -88,6 +88,26 @@ def write_split(
     index = make_label_index([features.recordings[i].work for i in training])
     save_tensors(index, folder / LABEL_INDEX)
     return [*paths, folder / LABEL_INDEX]
+
+
+def split_by_name(features: FeatureSet, kept: Collection[str]) -> tuple[list[int], list[int]]:
+    """Positions of the recordings for training, and of those that are ``kept`` for validation.
+
+    Raises:
+        UserError: one side is empty, or a work is on both.
+    """
+    sides: tuple[list[int], list[int]] = ([], [])
+    for position, recording in enumerate(features.recordings):
+        sides[recording.name in kept].append(position)
+    works = [{features.recordings[i].work for i in side} for side in sides]
+    if not all(sides):
+        raise UserError("training and validation need recordings each, but all are on one side")
+    if both := sorted(works[0] & works[1]):
+        raise UserError(
+            f"{len(both)} works are in training and in validation, such as {both[0]}; what is "
+            "learnt by heart cannot be validated: leave them out of one"
+        )
+    return sides
 
 
 def split_works(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,23 @@ def find_recordings(source: str | os.PathLike) -> list[Recording]:
     if not source.exists():
         raise UserError(f"{source} does not exist; give a folder of recordings or a dataset.txt")
     return _from_manifest(source)
+
+
+def find_all_recordings(sources: Sequence[str | os.PathLike]) -> list[Recording]:
+    """The recordings of several folders or manifests, see :func:`find_recordings`.
+
+    Raises:
+        UserError: also where two recordings have the same name.
+    """
+    recordings: dict[str, Recording] = {}
+    for source in sources:
+        for recording in find_recordings(source):
+            if recording.name in recordings:
+                raise UserError(
+                    f"{source}: there is another recording called {recording.name}; rename one"
+                )
+            recordings[recording.name] = recording
+    return list(recordings.values())
 
 
 def walk_folder(folder: Path) -> list[Recording]:

@@ -207,6 +207,40 @@ def test_centroids_are_the_mean_embeddings_of_a_work(folder, tmp_path, monkeypat
     )
 
 
+def chroma_files(folder, *names: str):
+    """Ready-made features: ``work/version.npz``, as tools.render_corpus lists them."""
+    folder.mkdir()
+    rows = []
+    for number, name in enumerate(names):
+        path = folder / f"{number}.npz"
+        np.savez(path, crema_pcp=np.full((50, 12), number / 10, np.float32))
+        row = {"utt": name.replace("/", "_"), "song": name.split("/")[0], "features": str(path)}
+        rows.append(json.dumps(row))
+    (folder / "dataset.txt").write_text("\n".join(rows) + "\n", "utf-8")
+    return folder / "dataset.txt"
+
+
+def test_several_sources_and_recordings_for_validation(tmp_path, monkeypatch, capsys):
+    first = chroma_files(tmp_path / "a", "x/1", "x/2", "y/1")
+    second = chroma_files(tmp_path / "b", "z/1", "z/2", "z/3")
+    third = chroma_files(tmp_path / "c", "v/1", "v/2")
+    out = tmp_path / "data"
+    options = ("--output-dir", out, "--training", "--chunks", "1", "--validation")
+    run(monkeypatch, first, second, *options, third)
+    assert sorted(load_dataset_file(out / "train_chunk_1.pt").labels) == list("xxyzzz")
+    assert load_dataset_file(out / "val_chunk.pt").labels == ["v", "v"]
+    assert load_ytrue(out / "ytrue_val.pt").tolist() == [[0, 1], [1, 0]]
+    assert sorted(load_label_index(out / "red_label_idx.pt")) == ["x", "y", "z"]
+
+    shared = chroma_files(tmp_path / "d", "z/9")
+    assert exit_code(monkeypatch, first, second, *options, shared) == 2
+    assert "1 works are in training and in validation, such as z" in capsys.readouterr().err
+    assert exit_code(monkeypatch, first, first) == 2
+    assert "another recording called x_1" in capsys.readouterr().err
+    assert exit_code(monkeypatch, first, "--validation", third) == 2
+    assert "add --training" in capsys.readouterr().err
+
+
 def test_features_that_are_already_there_are_taken(tmp_path, monkeypatch, passes):
     rng = np.random.default_rng(0)
     rows = []
