@@ -6,6 +6,7 @@ a short plan, and only the frames that a training patch needs are then gathered.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,26 @@ SILENCE_BELOW, DUPLICATE_BELOW = 0.3, 0.7  # which warp a uniform number chooses
 SILENCED, DUPLICATED, DROPPED = 0.1, 0.15, 0.1  # share of the frames that a warp touches
 
 FrameDraws = np.random.Generator | np.random.RandomState
+
+
+class Augmenter(Protocol):
+    """What cuts augmented training patches from recordings."""
+
+    def cut(
+        self,
+        chroma: Tensor,
+        frames: int,
+        *,
+        decisions: torch.Generator | None,
+        frame_draws: np.random.Generator,
+    ) -> Tensor:
+        """A random patch of ``(..., 23, T)`` with ``frames`` frames, or all where it is shorter."""
+        ...
+
+
+def random_start(length: int, frames: int, draws: np.random.Generator) -> int:
+    """Any legal start of ``frames`` frames in ``length``, all equally likely; 0 if too short."""
+    return int(draws.integers(max(length - frames, 0) + 1))
 
 
 @dataclass(frozen=True)
@@ -107,6 +128,22 @@ class ChromaAugmenter:
         if self.original:
             return gathered.roll(plan.semitones, dims=-2)
         return roll_pitch_classes(gathered, plan.semitones)
+
+    def cut(
+        self,
+        chroma: Tensor,
+        frames: int,
+        *,
+        decisions: torch.Generator | None,
+        frame_draws: np.random.Generator,
+    ) -> Tensor:
+        """A random patch of the augmented recording: ``(..., 23, T)`` -> ``(..., 23, T')``.
+
+        Only the frames of the patch are gathered. T' is ``frames``, or less where the augmented
+        recording is shorter. Generators as in :meth:`plan`.
+        """
+        plan = self.plan(chroma.shape[-1], decisions, frame_draws)
+        return self.apply(chroma, plan.crop(random_start(len(plan), frames, frame_draws), frames))
 
     def __call__(
         self, chroma: Tensor, *, decisions: torch.Generator | None, frame_draws: FrameDraws

@@ -16,13 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.config import CLIQUE_LOSSES
-from src.data.augment import ChromaAugmenter
-from src.data.chroma import CHROMA_ROWS, pad_frames
+from src.data.augment import Augmenter, ChromaAugmenter, random_start
+from src.data.chroma import CHROMA_ROWS, crop_frames, pad_frames
 from src.data.dataset_file import load_dataset_file
+from src.data.strong_augment import StrongAugmenter
 from src.errors import UserError
 
 MINI_EPOCHS = 4
 PER_CLIQUE = 4  # recordings that a clique gives to a batch
+AUGMENTERS = (None, ChromaAugmenter(), StrongAugmenter())  # of ``--data_aug``, by number
 MOST_VISITS = 4  # how often a large clique is drawn in a mini-epoch
 
 _ORDER, _ITEM = 0, 1  # streams of random numbers: order of the batches, choices for an item
@@ -88,7 +90,7 @@ class _PatchDataset(Dataset):
     Args:
         recordings: features with class numbers.
         patch_len: length of a patch in frames.
-        augmenter: applied to the whole recording before a patch is cut, or None.
+        augmenter: cuts and changes a patch, or None.
         key: numbers that, with the number of an item, decide all its random choices.
     """
 
@@ -97,7 +99,7 @@ class _PatchDataset(Dataset):
         recordings: Recordings,
         *,
         patch_len: int,
-        augmenter: ChromaAugmenter | None = None,
+        augmenter: Augmenter | None = None,
         key: Sequence[int] = (0,),
     ) -> None:
         self.recordings = recordings
@@ -112,17 +114,13 @@ class _PatchDataset(Dataset):
         """Write a patch of a recording into ``(1, 23, patch_len)``."""
         chroma = self.recordings.data[recording]
         if self.augmenter is None:
-            start = self._start(chroma.shape[-1], draws)
-            cut = chroma[..., start : start + self.patch_len]
+            start = random_start(chroma.shape[-1], self.patch_len, draws.numpy)
+            patch.copy_(crop_frames(chroma, start, self.patch_len))
         else:
-            plan = self.augmenter.plan(chroma.shape[-1], draws.torch, draws.numpy)
-            start = self._start(len(plan), draws)
-            cut = self.augmenter.apply(chroma, plan.crop(start, self.patch_len))
-        patch.copy_(pad_frames(cut, self.patch_len))
-
-    def _start(self, length: int, draws: _Draws) -> int:
-        """Any legal start, all equally likely; 0 for recordings shorter than a patch."""
-        return int(draws.numpy.integers(max(length - self.patch_len, 0) + 1))
+            cut = self.augmenter.cut(
+                chroma, self.patch_len, decisions=draws.torch, frame_draws=draws.numpy
+            )
+            patch.copy_(pad_frames(cut, self.patch_len))
 
 
 class InstanceDataset(_PatchDataset):
@@ -180,7 +178,7 @@ def make_loader(
     loss: int,
     batch_size: int,
     patch_len: int,
-    augment: bool | ChromaAugmenter,
+    augment: int | Augmenter,
     seed: int,
     epoch: int,
     mini_epoch: int,
@@ -197,7 +195,7 @@ def make_loader(
             the others single recordings.
         batch_size: recordings in a batch.
         patch_len: frames of a patch; shorter recordings are followed by silence.
-        augment: whether to augment, or the augmenter to do it with.
+        augment: number of ``--data_aug`` (0: no augmentation), or an augmenter.
         seed, epoch, mini_epoch: decide all random choices, together.
         num_workers: processes that prepare batches; the batches do not depend on it.
 
@@ -207,7 +205,7 @@ def make_loader(
     Raises:
         UserError: a file is wrong, a label unknown, or a batch too small for one clique.
     """
-    augmenter = ChromaAugmenter() if augment is True else augment or None
+    augmenter = AUGMENTERS[augment] if isinstance(augment, int) else augment
     key = (seed, epoch, mini_epoch)
     recordings = Recordings(files, label_index)
     options = {"patch_len": patch_len, "augmenter": augmenter, "key": key}

@@ -162,7 +162,7 @@ def make_batches(config: RemoveConfig, data: TrainingData, seed: int) -> Loader:
             loss=config.loss,
             batch_size=config.batch_size,
             patch_len=config.patch_len,
-            augment=bool(config.data_aug),
+            augment=config.data_aug,
             seed=seed,
             epoch=number,
             mini_epoch=mini_epoch,

@@ -19,6 +19,7 @@ from src.data.move_batches import (
     make_loader,
     split_chunks,
 )
+from src.data.strong_augment import StrongAugmenter
 from src.errors import UserError
 from tests.parity_weights import read_fixture
 
@@ -165,20 +166,27 @@ def test_every_recording_appears_once_for_the_instance_losses(files):
     assert found != [*range(18), *range(10)]
 
 
-@pytest.mark.parametrize("loss", [0, 1])
-def test_batches_depend_on_the_four_numbers_alone(files, loss):
+@pytest.mark.parametrize(("loss", "augment"), [(0, 1), (1, 1), (4, 2)])
+def test_batches_depend_on_the_four_numbers_alone(files, loss, augment):
     torch_state, python_state = torch.get_rng_state(), random.getstate()
-    first = list(loader(*files, loss=loss))
-    assert same(first, loader(*files, loss=loss))
+    first = list(loader(*files, loss=loss, augment=augment))
+    assert same(first, loader(*files, loss=loss, augment=augment))
     assert torch.equal(torch_state, torch.get_rng_state())
     assert python_state == random.getstate()
     for change in ({"seed": 2}, {"epoch": 3}, {"mini_epoch": 2}):
-        assert not same(first, loader(*files, loss=loss, **change))
+        assert not same(first, loader(*files, loss=loss, augment=augment, **change))
 
 
-def test_workers_change_nothing(files):
-    alone = list(loader(*files, loss=1, batch_size=4))
-    assert same(alone, loader(*files, loss=1, batch_size=4, num_workers=2))
+@pytest.mark.parametrize("augment", [1, 2])
+def test_workers_change_nothing(files, augment):
+    alone = list(loader(*files, loss=1, batch_size=4, augment=augment))
+    assert same(alone, loader(*files, loss=1, batch_size=4, augment=augment, num_workers=2))
+
+
+def test_the_number_of_the_option_chooses_the_augmentation(files):
+    paths, index = files
+    kinds = [type(loader(paths, index, augment=number).dataset.augmenter) for number in range(3)]
+    assert kinds == [type(None), ChromaAugmenter, StrongAugmenter]
 
 
 def test_data_sets_travel_to_other_processes_without_their_features(files):

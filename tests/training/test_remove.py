@@ -80,6 +80,7 @@ def test_every_loss_mining_and_optimizer_learns(optimizer, loss, mining):
         ("lsr", {}),
         ("lsr", {"loss": 1, "data_aug": 0}),
         ("lsr", {"loss": 4, "temperature": 0.1}),
+        ("baseline", {"loss": 4, "data_aug": 2}),
         ("kd", {}),
         ("kd", {"kd_loss": "cluster", "loss": 2}),
     ],
@@ -312,6 +313,7 @@ def kill_at_step(monkeypatch, number: int) -> None:
     [
         ("baseline", {"optimizer": 1, "mining_strategy": 0}, 8),
         ("lsr", {"num_of_epochs": 3}, 9),
+        ("baseline", {"loss": 4, "data_aug": 2}, 8),
         ("pruning", {"pruning_iterations": 1, "emb_size": 16000}, 17),
     ],
 )
