@@ -87,6 +87,19 @@ def test_options_stand_in_the_order_of_the_original():
     assert flags[: len(original.split())] == original.split()
 
 
+def test_the_readme_has_the_help_of_every_option():
+    def bare(text: str) -> str:  # lines are broken as the terminal wants it
+        return "".join(text.split())
+
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    shown = bare(readme.partition("usage: main.py")[2].partition("```")[0])
+    for action in build_parser()._actions:
+        assert bare(action.help) in shown
+        assert all(option in shown for option in action.option_strings)
+        if action.choices:
+            assert f"{{{','.join(map(str, action.choices))}}}" in shown
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -107,6 +120,14 @@ def test_options_stand_in_the_order_of_the_original():
 def test_a_bad_option_is_named(options, word):
     with pytest.raises(UserError, match=word):
         remove_config("lsr", options)
+
+
+@pytest.mark.parametrize("option", ["-l 5", "-da 3", "--mean_frames 3", "--temperature hot"])
+def test_a_mistyped_addition_is_refused(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        resolve(option.split())
+    assert ended.value.code == 2
+    assert option.split()[0] in capsys.readouterr().err
 
 
 def test_weights_are_found_in_both_folders(tmp_path):

@@ -129,7 +129,7 @@ def test_a_ground_truth_of_another_size_is_refused(tmp_path):
 def test_mistyped_options_end_in_one_sentence(tmp_path):
     assert "cuda:9" in refused("-mp", tmp_path, "--device", "cuda:9")
     assert "train_chunk_1.pt" in refused("-mp", tmp_path)
-    for bad in (["--exp_type", "magic"], ["-l", "4"], ["--seed", "-1"], ["-emb", "many"]):
+    for bad in (["--exp_type", "magic"], ["-l", "5"], ["--seed", "-1"], ["-emb", "many"]):
         result = run(*bad)
         assert result.returncode == 2
         assert "usage: main.py" in result.stderr
