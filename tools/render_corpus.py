@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from src.corpus.build import Output, build, describe_corpus
 from src.corpus.configuration import load_config
-from src.corpus.features import need_sound
+from src.corpus.features import NOTE_CQT, need_sound
 from src.corpus.maker import MakerSettings, NoteMaker, VersionMaker
+from src.corpus.note_cqt_bank import ready_banks
 from src.corpus.plan import plan_corpus
 from src.corpus.render import load_fluidsynth
 from src.corpus.soundfonts import find_soundfonts
@@ -41,12 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
     sound = not options.features_only or need_sound(config.features)
     if sound:
         load_fluidsynth()
-    soundfonts = find_soundfonts(config.soundfonts) if sound else {}
+    composed = NOTE_CQT in config.features
+    soundfonts = find_soundfonts(config.soundfonts) if sound or composed else {}
+    banks = ready_banks(soundfonts) if composed else {}
     print("choosing works; comparing melodies with excluded ones takes a minute or two", flush=True)
     plan = plan_corpus(config)
     jobs = plan.jobs[: options.limit]
     audio = None if options.features_only else config.audio
-    output = Output(options.out_dir, audio, tuple(config.features))
+    output = Output(options.out_dir, audio, tuple(config.features), banks)
     settings = MakerSettings(
         config.seed,
         config.duration,

@@ -21,9 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from src.corpus import codec
 from src.corpus.configuration import AudioFormat, CorpusConfig
-from src.corpus.features import NOTE_FEATURE, Feature, FeatureWriter
+from src.corpus.features import NOTE_CQT, NOTE_FEATURE, Feature, FeatureWriter
 from src.corpus.maker import MadeVersion, MakerSettings, VersionMaker
 from src.corpus.note_chroma import WEIGHTS
+from src.corpus.note_cqt_bank import FORM
 from src.corpus.plan import Job
 from src.corpus.soundfonts import fingerprint
 from src.corpus.works import collection
@@ -49,11 +50,15 @@ _SUFFIXES = {"flac": "flac", "vorbis": "ogg", "opus": "ogg", "mp3": "mp3"}
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is kept of a version, and where. ``audio`` None keeps none."""
+    """What is kept of a version, and where.
+
+    ``audio`` None keeps none; ``banks`` are files of notes by SoundFont, for ``note_cqt``.
+    """
 
     folder: Path
     audio: AudioFormat | None
     features: tuple[Feature, ...] = ()
+    banks: Mapping[str, Path] = field(default_factory=dict)
 
     def row_path(self, job: Job) -> Path:
         return self._path(job, "rows", "json")
@@ -84,7 +89,7 @@ class VersionWriter:
     def __init__(self, make: Maker, output: Output) -> None:
         self.make = make
         self.output = output
-        self._features = FeatureWriter(output.features)
+        self._features = FeatureWriter(output.features, banks=output.banks)
 
     def __call__(self, job: Job) -> float:
         """Make, write, and return the duration in seconds."""
@@ -201,6 +206,8 @@ def describe_corpus(
     }
     if NOTE_FEATURE in config.features:
         description["note_weights"] = fingerprint(WEIGHTS)
+    if NOTE_CQT in config.features:
+        description["note_bank"] = FORM
     path = folder / "corpus.json"
     if path.is_file():
         before = read_json(path)
@@ -214,6 +221,7 @@ def describe_corpus(
             "audio_kept": "another --features-only",
             "soundfonts": "other SoundFonts",
             "note_weights": f"another {WEIGHTS.name}",
+            "note_bank": "another form of single notes",
         }
         for name, what in others.items():
             if before.get(name, description.get(name)) != description.get(name):

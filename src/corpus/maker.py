@@ -76,7 +76,7 @@ class VersionMaker:
             "recording": {**recording, **facts, "cut": cut},
         }
         seconds = len(signal) / settings.sample_rate
-        played = Played(performance, recording, seconds, (settings.seed, job.utt))
+        played = Played(performance, recording, seconds, (settings.seed, job.utt), font)
         return MadeVersion(signal, settings.sample_rate, choices, played)
 
     def _renderer(self, font: str) -> Renderer:
@@ -87,24 +87,29 @@ class VersionMaker:
 
 
 class NoteMaker:
-    """Makes the notes of versions and when they are heard: all that ``note_pcp`` needs."""
+    """Makes the notes of versions and how they are heard: all that features from notes need."""
 
     def __init__(self, settings: MakerSettings) -> None:
         self.settings = settings
 
     def __call__(self, job: Job) -> MadeVersion:
-        """As :class:`VersionMaker`, without FluidSynth and without sound."""
+        """As :class:`VersionMaker`, without FluidSynth and without sound.
+
+        Where no SoundFont is named, only what decides the times of a recording is kept of it.
+        """
         settings = self.settings
         performance = play_job(settings, job)
-        _, recording = draw_sound(settings, job)
-        heard = {key: recording[key] for key in ("kind", "edges", "speed") if key in recording}
+        font, heard = draw_sound(settings, job)
+        if not font:
+            heard = {key: heard[key] for key in ("kind", "edges", "speed") if key in heard}
         whole = Played(performance, heard).duration
         seconds = min(whole, settings.duration[1])
         choices = {
             "arrangement": performance.choices,
+            **({"soundfont": font} if font else {}),
             "recording": {**heard, "cut": whole > seconds},
         }
-        played = Played(performance, heard, seconds, (settings.seed, job.utt))
+        played = Played(performance, heard, seconds, (settings.seed, job.utt), font)
         return MadeVersion(None, settings.sample_rate, choices, played)
 
 

@@ -37,12 +37,14 @@ class Played:
         recording: a drawn recording; of it, the silences, the fades and the speed are heard here.
         seconds: length of the recording.
         seed: what its noise depends on.
+        soundfont: name of the one that plays it, if any.
     """
 
     performance: Performance
     recording: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     seed: tuple[int | str, ...] = ()
+    soundfont: str = ""
 
     @property
     def edges(self) -> Mapping[str, float]:
@@ -60,6 +62,25 @@ class Played:
         silence = self.edges.get("lead_s", 0.0) + self.edges.get("tail_s", 0.0)
         return (self.performance.duration + TAIL_S + silence) / self.speed
 
+    @property
+    def cents(self) -> float:
+        """Deviation of the pitch from A = 440 Hz, by tuning and speed."""
+        return self.performance.tuning_cents + 1200 * float(np.log2(self.speed))
+
+    def heard_at(self, times: np.ndarray) -> np.ndarray:
+        """Seconds of the recording at which times of the performance are heard."""
+        return (times + self.edges.get("lead_s", 0.0)) / self.speed
+
+    def fade(self, frames: int, frame_s: float) -> np.ndarray:
+        """Factor on the power of every frame, ``(frames,)``: the fade-in and the fade-out."""
+        time = (np.arange(frames) + 0.5) * frame_s
+        factor = np.ones(frames)
+        for key, distance in (("fade_in_s", time), ("fade_out_s", frames * frame_s - time)):
+            length = self.edges.get(key, 0.0)
+            if length > frame_s:
+                factor *= np.sin(np.clip(distance / length, 0, 1) * np.pi / 2) ** 4
+        return factor
+
 
 def note_activity(played: Played) -> np.ndarray:
     """Activity by pitch class, player and time.
@@ -70,7 +91,7 @@ def note_activity(played: Played) -> np.ndarray:
         sounding note; ``drums`` (onsets) and ``level`` are the same for all pitch classes.
     """
     frames = max(int(played.duration / FRAME_S), 1)
-    fade = _fade(played, frames)
+    fade = played.fade(frames, FRAME_S)
     power = np.zeros((_ROLES, frames * _PITCHES))
     drums = np.zeros(frames)
     for track in played.performance.tracks:
@@ -79,7 +100,7 @@ def note_activity(played: Played) -> np.ndarray:
         onset, length, pitch, velocity = np.array(
             [(n.onset, n.duration, n.pitch, n.velocity) for n in track.notes]
         ).T
-        onset, end = (_heard_at(times, played) for times in (onset, onset + length))
+        onset, end = (played.heard_at(times) for times in (onset, onset + length))
         loud = (track.gain * (velocity / 127) ** _LOUDNESS) ** 2
         if track.is_drums:
             place = np.clip(np.rint(onset / FRAME_S).astype(int), 0, frames - 1)
@@ -89,11 +110,7 @@ def note_activity(played: Played) -> np.ndarray:
         index = at * _PITCHES + pitch.astype(int)[note]
         value = loud[note] * share * fade[at]
         power[_role(track)] += np.bincount(index, value, frames * _PITCHES)
-    return _channels(power.reshape(_ROLES, frames, _PITCHES), drums * fade, _cents(played))
-
-
-def _heard_at(times: np.ndarray, played: Played) -> np.ndarray:
-    return (times + played.edges.get("lead_s", 0.0)) / played.speed
+    return _channels(power.reshape(_ROLES, frames, _PITCHES), drums * fade, played.cents)
 
 
 def _role(track: Track) -> int:
@@ -126,21 +143,6 @@ def _sounding(
     if track.program in _PLUCKED:
         share = share * np.exp(-2 * decay)
     return at, note, share
-
-
-def _fade(played: Played, frames: int) -> np.ndarray:
-    """Factor on the power: the recording's fade-in and fade-out."""
-    time = (np.arange(frames) + 0.5) * FRAME_S
-    factor = np.ones(frames)
-    for key, distance in (("fade_in_s", time), ("fade_out_s", frames * FRAME_S - time)):
-        length = played.edges.get(key, 0.0)
-        if length > FRAME_S:
-            factor *= np.sin(np.clip(distance / length, 0, 1) * np.pi / 2) ** 4
-    return factor
-
-
-def _cents(played: Played) -> float:
-    return played.performance.tuning_cents + 1200 * float(np.log2(played.speed))
 
 
 def _channels(power: np.ndarray, drums: np.ndarray, cents: float) -> np.ndarray:
