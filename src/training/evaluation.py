@@ -185,7 +185,9 @@ def qmax_features(dataset: DatasetFile) -> list[QmaxFeature]:
 def warn_of_other_features(path: Path, metadata: dict[str, Any], crema_version: str | None) -> None:
     """Say in one line when a model was trained on features of another version of crema."""
     trained_on = metadata.get("crema_version")
-    if trained_on and crema_version and trained_on != crema_version:
+    if not trained_on or not crema_version:
+        return
+    if heard_version(trained_on) != heard_version(crema_version):  # those from notes imitate it
         logger.warning(
             "warning: %s was trained on cremaPCP of crema %s, these features are of crema %s",
             path.name,
