@@ -78,8 +78,9 @@ def main() -> None:
 
     output = arguments.output_dir
     validation = arguments.validation or []
+    recordings = find_all_recordings([*arguments.sources, *validation])
     features = extract_collection(
-        find_all_recordings([*arguments.sources, *validation]),
+        recordings,
         cache=output / CACHE_FOLDER,
         crema_version=arguments.crema_version,
         device=device,
@@ -89,7 +90,8 @@ def main() -> None:
     for name, reason in features.failures.items():
         print(f"left out: {name}: {reason}")
     if validation:
-        kept = {recording.name for recording in find_all_recordings(validation)}
+        first = len(find_all_recordings(arguments.sources))
+        kept = {recording.name for recording in recordings[first:]}
         training, validating = crema_dataset.split_by_name(features, kept)
         written = crema_dataset.write_split(
             features, training, validating, output, chunk_name=arguments.train_chunk,

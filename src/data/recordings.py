@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.data.manifest import read_manifest
@@ -73,12 +73,17 @@ def find_recordings(source: str | os.PathLike) -> list[Recording]:
 def find_all_recordings(sources: Sequence[str | os.PathLike]) -> list[Recording]:
     """The recordings of several folders or manifests, see :func:`find_recordings`.
 
+    A name that an earlier source has already gets the folder of its source before it.
+
     Raises:
-        UserError: also where two recordings have the same name.
+        UserError: also where that does not tell two recordings apart.
     """
     recordings: dict[str, Recording] = {}
-    for source in sources:
+    for source in map(Path, sources):
+        folder = source.name if source.is_dir() else source.absolute().parent.name
         for recording in find_recordings(source):
+            if recording.name in recordings:
+                recording = replace(recording, name=f"{folder}/{recording.name}")
             if recording.name in recordings:
                 raise UserError(
                     f"{source}: there is another recording called {recording.name}; rename one"

@@ -235,8 +235,11 @@ def test_several_sources_and_recordings_for_validation(tmp_path, monkeypatch, ca
     shared = chroma_files(tmp_path / "d", "z/9")
     assert exit_code(monkeypatch, first, second, *options, shared) == 2
     assert "1 works are in training and in validation, such as z" in capsys.readouterr().err
-    assert exit_code(monkeypatch, first, first) == 2
-    assert "another recording called x_1" in capsys.readouterr().err
+    again = chroma_files(tmp_path / "e", "x/1")
+    run(monkeypatch, first, again, "--output-dir", tmp_path / "twice")
+    assert load_dataset_file(tmp_path / "twice" / "benchmark_crema.pt").labels == list("xxyx")
+    assert exit_code(monkeypatch, first, first, first) == 2
+    assert "another recording called a/x_1" in capsys.readouterr().err
     assert exit_code(monkeypatch, first, "--validation", third) == 2
     assert "add --training" in capsys.readouterr().err
 
