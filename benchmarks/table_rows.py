@@ -16,10 +16,11 @@ from src.corpus.tune import Tune, load_tunes
 from src.device import low_precision
 from src.errors import UserError
 
-CREMA_VERSION = "0.1.0"  # that of the shipped Re-MOVE models
+CREMA_VERSION = "0.2.0"  # that of the shipped Re-MOVE models
 SAMPLE_RATE = 22050  # of rendered versions
 VERSIONS_A_WORK = 3  # as in egs/opencorpus
 COVERHUNTER_WIDTH, COVERHUNTER_BLOCKS = 128, 6  # as shipped
+AVERAGED_FRAMES = 5  # by the shipped MOVE
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Sizes:
         rendered, noted: versions of the corpus, with sound and without.
         seconds: length of a recording that is described, embedded or aligned.
         files, file_seconds: of the collection that cremaPCP is extracted from.
-        batch, frames: of a training step.
+        batch, frames, long_frames: of a training step; the latter where frames are averaged.
         repeats: of what is repeated; the fastest counts.
         pairs: that Qmax compares.
         references, queries: of the search.
@@ -43,6 +44,7 @@ class Sizes:
     file_seconds: int = 60
     batch: int = 64
     frames: int = 450
+    long_frames: int = 1200
     repeats: int = 3
     pairs: int = 40
     references: int = 100_000
@@ -57,6 +59,7 @@ QUICK = Sizes(
     file_seconds=3,
     batch=4,
     frames=420,
+    long_frames=420,
     repeats=1,
     pairs=3,
     references=2000,
@@ -185,7 +188,7 @@ def cqt(setting: Setting) -> Measured:
     return seconds, times_real_time(length, seconds)
 
 
-def move_step(setting: Setting, *, amp: bool) -> Measured:
+def move_step(setting: Setting, *, amp: bool, mean_frames: int = 1) -> Measured:
     from benchmarks.move_speed import chroma
     from src.config import remove_config
     from src.training.experiments import Baseline
@@ -193,13 +196,13 @@ def move_step(setting: Setting, *, amp: bool) -> Measured:
 
     require_precision(setting, amp)
     sizes, device = setting.sizes, setting.device
-    # Normalised softmax and Ranger, with which the shipped models were trained.
-    config = remove_config("baseline", {"loss": 2, "optimizer": 1, "learning_rate": 0.001})
+    options = {"loss": 4, "optimizer": 1, "learning_rate": 0.001, "mean_frames": mean_frames}
+    config = remove_config("baseline", options)
     torch.manual_seed(0)
     experiment = Baseline(config, setting.works).to(device).train()
     optimizer = make_optimizer(config, experiment.parameter_groups())
-    x = chroma(sizes.batch, sizes.frames, device)
-    labels = torch.arange(sizes.batch, device=device) % setting.works
+    x = chroma(sizes.batch, sizes.frames if mean_frames == 1 else sizes.long_frames, device)
+    labels = torch.arange(sizes.batch, device=device) // 4 % setting.works
     run = training_run(
         experiment,
         lambda: experiment(x, labels),
@@ -288,6 +291,7 @@ def search(setting: Setting) -> Measured:
 CREMA = "cremaPCP {crema} of {files} Ogg files of {file_seconds} s"
 CQT = "CQT of {seconds} s of sound"
 STEP = "{batch} patches of {frames} frames"
+LONG_STEP = "{batch} patches of {long_frames:,} frames"
 EMBEDDING = "embedding a recording of {seconds} s, float32"
 
 ROWS: dict[str, Row] = {
@@ -309,6 +313,16 @@ ROWS: dict[str, Row] = {
     "move-step-16": Row(
         f"MOVE, training step of {STEP}, {{bits}}",
         lambda setting: move_step(setting, amp=True),
+        epoch="MOVE",
+    ),
+    "move-mean-step": Row(
+        f"MOVE averaging {AVERAGED_FRAMES} frames, training step of {LONG_STEP}, float32",
+        lambda setting: move_step(setting, amp=False, mean_frames=AVERAGED_FRAMES),
+        epoch="MOVE",
+    ),
+    "move-mean-step-16": Row(
+        f"MOVE averaging {AVERAGED_FRAMES} frames, training step of {LONG_STEP}, {{bits}}",
+        lambda setting: move_step(setting, amp=True, mean_frames=AVERAGED_FRAMES),
         epoch="MOVE",
     ),
     "coverhunter-step": Row(
