@@ -62,8 +62,11 @@ class NoteCqt:
         """
         rng = generator("note cqt", *played.seed)
         power = self.powers(played)
-        sound.apply_recording(power, played.recording, played.fade(len(power), FRAME_S), rng)
+        sound.apply_recording(power, played.recording, rng)
         sound.vary(power, rng, self.variation)
+        power *= played.fade(len(power), FRAME_S).astype(np.float32)[:, None]
+        if "codec" in played.recording:
+            sound.apply_codec(power, played.recording["codec"])
         loudest = np.float32(power.max())
         if loudest <= 0:
             return np.zeros_like(power)

@@ -143,15 +143,14 @@ def hum(mains: float, levels: np.ndarray) -> np.ndarray:
 
 
 def apply_recording(
-    power: np.ndarray, recording: Mapping[str, Any], fade: np.ndarray, rng: np.random.Generator
+    power: np.ndarray, recording: Mapping[str, Any], rng: np.random.Generator
 ) -> None:
-    """Record a version.
+    """Record a version, up to the fades and the codec.
 
     Args:
         power: ``(frames, 96)`` float32, changed.
         recording: of :func:`src.corpus.recording.draw_recording`; steps that are not there are
             left out.
-        fade: ``(frames,)`` factor on the power.
         rng: of the noises.
     """
     frames, noises = len(power), textures()
@@ -187,9 +186,6 @@ def apply_recording(
         place = int(np.searchsorted((6, 20, 45, 120), settings["rate"]))
         layer = stretch(noises.crackles[place], frames, rng)
         _add_beside(power, before, layer, settings["snr_db"])
-    power *= fade.astype(np.float32)[:, None]
-    if "codec" in recording:
-        _code(power, recording["codec"])
 
 
 def _add_beside(power: np.ndarray, music: np.ndarray, layer: np.ndarray, snr_db: float) -> None:
@@ -199,7 +195,7 @@ def _add_beside(power: np.ndarray, music: np.ndarray, layer: np.ndarray, snr_db:
     power += layer * np.float32(share * 10 ** (-snr_db / 10))
 
 
-def _code(power: np.ndarray, codec: Mapping[str, Any]) -> None:
+def apply_codec(power: np.ndarray, codec: Mapping[str, Any]) -> None:
     """A codec's upper limit; of the rest, what is far below its neighbours is made weaker."""
     limit = 0.42 * codec["codec_rate"]
     power *= (filters.band_gain(FREQUENCIES, low=None, high=limit, order=12) ** 2).astype(
@@ -222,25 +218,45 @@ def vary(power: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> 
     if not strength:
         return
     frames, white = len(power), textures().white
-    # Another sound: brighter or darker, with resonances, every bin a little its own.
-    curve = decibel_curve(rng, knots=7, depth=3.0) + decibel_curve(rng, knots=32, depth=1.5)
-    curve += rng.normal(0, 1.2, SPEC.bins) - rng.normal(0, 1.5) * _OCTAVES
+    # Another sound: brighter or darker, more bass, with resonances, every bin a little its own.
+    curve = decibel_curve(rng, knots=7, depth=2.5) + decibel_curve(rng, knots=32, depth=1.5)
+    curve += rng.normal(0, 1.2, SPEC.bins) - rng.normal(0, 1.2) * _OCTAVES
+    curve += rng.normal(5, 5) * np.clip(-_OCTAVES - 2.5, 0, 1.5)
     power *= (10 ** (strength * curve / 10)).astype(np.float32)
+    if rng.random() < 0.35:
+        _add_bursts(power, rng)
     # Noise that follows the music: breath, bows, cymbals, many voices that are not quite in tune.
+    around = _around(power)
+    layer = stretch(white, frames, rng) * (around / _mean_of_white())
+    add_noise(power, layer, snr_db=rng.uniform(4, 26) - 10 * np.log10(strength))
     colour = slope(rng.uniform(-1.0, 7.0)) * 10 ** (decibel_curve(rng, knots=6, depth=3.0) / 10)
     layer = stretch(white, frames, rng) * colour.astype(np.float32)
     layer *= power.sum(1, keepdims=True) ** np.float32(rng.uniform(0.3, 1.0))
-    add_noise(power, layer, snr_db=rng.uniform(8, 38) - 10 * np.log10(strength))
+    add_noise(power, layer, snr_db=rng.uniform(10, 40) - 10 * np.log10(strength))
     # Noise that does not.
     colour = slope(rng.uniform(-1.0, 8.0)) * 10 ** (decibel_curve(rng, knots=6, depth=4.0) / 10)
     layer = stretch(white, frames, rng) * colour.astype(np.float32)
-    add_noise(power, layer, snr_db=rng.uniform(25, 65) - 10 * np.log10(strength))
-    if rng.random() < 0.35:
-        _add_bursts(power, rng)
+    add_noise(power, layer, snr_db=rng.uniform(30, 80) - 10 * np.log10(strength))
     # Partials of one bin do not add up without beating.
-    depth = np.float32(min(1.0, strength * rng.uniform(0.0, 0.7)))
-    beating = stretch(white, frames, rng)
-    power *= (1 - depth) + depth * beating / np.maximum(white.mean(0), _TINY)
+    beating = stretch(white, frames, rng) / _mean_of_white()
+    power *= np.clip(beating, np.float32(1e-4), np.float32(2.0)) ** np.float32(
+        strength * rng.uniform(0.5, 1.2)
+    )
+    if rng.random() < 0.75:
+        threshold, ratio = rng.uniform(-35, -8), rng.uniform(1.3, 5)
+        times = {"attack_ms": 5.0, "release_ms": rng.uniform(40, 400)}
+        compress(power, threshold_db=threshold, ratio=ratio, **times)
+
+
+def _mean_of_white() -> np.ndarray:
+    return np.maximum(textures().white.mean(0), np.float32(_TINY))
+
+
+def _around(power: np.ndarray) -> np.ndarray:
+    """Mean of the powers of nine neighbouring bins, ``(frames, 96)``."""
+    reach = 4
+    sums = np.cumsum(np.pad(power, ((0, 0), (reach + 1, reach)), mode="edge"), axis=1)
+    return (sums[:, 2 * reach + 1 :] - sums[:, : -2 * reach - 1]) / np.float32(2 * reach + 1)
 
 
 def _add_bursts(power: np.ndarray, rng: np.random.Generator) -> None:
