@@ -33,6 +33,7 @@ from src.corpus.note_cqt_loops import kernels, power_table
 from src.corpus.performance import Track
 from src.errors import UserError
 
+_STRAIGHT = 0.5  # of the melodies, sung or not, keep the pitches of the SoundFont
 _FAINTEST = 1e-13  # of the loudest value: -130 dB, below what is stored
 
 
@@ -61,7 +62,10 @@ class NoteCqt:
             UserError: the version was drawn for a SoundFont without a bank.
         """
         rng = generator("note cqt", *played.seed)
-        power = self.powers(played)
+        return self.record(self.powers(played, rng if self.variation else None), played, rng)
+
+    def record(self, power: np.ndarray, played: Played, rng: np.random.Generator) -> np.ndarray:
+        """Decibels of a recording of these powers, which are changed."""
         sound.apply_recording(power, played.recording, rng)
         sound.vary(power, rng, self.variation)
         power *= played.fade(len(power), FRAME_S).astype(np.float32)[:, None]
@@ -72,14 +76,20 @@ class NoteCqt:
             return np.zeros_like(power)
         return 10 * np.log10(np.maximum(power / loudest, np.float32(_FAINTEST)))
 
-    def powers(self, played: Played) -> np.ndarray:
-        """The sum of all notes in tune, before the recording: ``(T, 96)`` float32."""
+    def powers(self, played: Played, rng: np.random.Generator | None = None) -> np.ndarray:
+        """The sum of all notes, before the recording: ``(T, 96)`` float32.
+
+        Args:
+            rng: lets the players of the melody sing: they slide, waver and are a little out of
+                tune. None takes every note as the SoundFont has it.
+        """
         bank = self._bank(played.soundfont)
         power = np.zeros((max(int(played.duration / FRAME_S), 1), SPEC.bins), np.float32)
         side = played.recording.get("side", 0.5)
         for track in played.performance.tracks:
             if track.notes:
-                _add_track(power, bank, track, played, side)
+                bend = _bends(track, rng)
+                _add_track(power, bank, track, played, side, bend)
         loudest = np.float32(power.max())
         if loudest <= 0:
             return power
@@ -95,7 +105,12 @@ class NoteCqt:
 
 
 def _add_track(
-    power: np.ndarray, bank: NoteBank, track: Track, played: Played, side: float
+    power: np.ndarray,
+    bank: NoteBank,
+    track: Track,
+    played: Played,
+    side: float,
+    bend: np.ndarray,
 ) -> None:
     onset, length, pitch, velocity = np.array(
         [(n.onset, n.duration, n.pitch, n.velocity) for n in track.notes]
@@ -119,10 +134,28 @@ def _add_track(
         gain.astype(np.float32),
         first,
         np.maximum(last, first + 1),
+        bend,
         BEFORE,
         LOOP,
         power_table(),
     )
+
+
+def _bends(track: Track, rng: np.random.Generator | None) -> np.ndarray:
+    """How the pitch of every note moves, ``(N, 5)`` float32 (see ``add_notes``)."""
+    count = len(track.notes)
+    bend = np.zeros((count, 5), np.float32)
+    if rng is None or track.is_drums or not track.name.startswith(("melody", "second voice")):
+        return bend
+    if rng.random() < _STRAIGHT:
+        return bend
+    bend[:, 0] = rng.normal(0, rng.uniform(0.03, 0.2), count)
+    slides = rng.random(count) < rng.uniform(0, 0.7)
+    bend[:, 1] = slides * rng.normal(-0.5, 0.9, count)
+    bend[:, 2] = rng.uniform(0.4, 0.8)
+    bend[:, 3] = rng.uniform(0, 0.6) * rng.uniform(0.3, 1, count)
+    bend[:, 4] = 2 * np.pi * FRAME_S * rng.uniform(4.5, 7)
+    return bend
 
 
 def _frames(times: np.ndarray) -> np.ndarray:

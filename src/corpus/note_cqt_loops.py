@@ -44,6 +44,7 @@ def add_notes(
     gain: np.ndarray,
     onset: np.ndarray,
     end: np.ndarray,
+    bend: np.ndarray,
     before: int,
     loop: int,
     table: np.ndarray,
@@ -56,6 +57,9 @@ def add_notes(
         entry, shift: ``(N,)`` int64, number in the bank and bins to move it up.
         gain: ``(N,)`` float32, power of the loudest value.
         onset, end: ``(N,)`` int64, frames.
+        bend: ``(N, 5)`` float32, how the pitch of a note moves: semitones that stay, semitones at
+            the beginning that are lost, the share of these left a frame later, semitones of
+            vibrato, and its radians a frame. What lies between two bins is their mean in dB.
         before, loop: frames of the bank before an event, and at the end that are repeated.
         table: see :func:`power_table`.
     """
@@ -64,6 +68,8 @@ def add_notes(
     for n in range(len(entry)):
         note, up, factor = entry[n], shift[n], gain[n]
         low, high = max(0, up), min(bins, bins + up)
+        steady, left, depth = bend[n, 0], bend[n, 1], bend[n, 3]
+        bent = steady != 0 or left != 0 or depth != 0
         first = onset[n] - before
         last = end[n] - before + released
         for t in range(max(first, 0), min(last, frames)):
@@ -76,7 +82,23 @@ def add_notes(
             loss = min(loss, 400)
             row, spectrum = power[t], held[note, at]
             gone = t - end[n] + before
-            if gone >= 0:
+            if bent:
+                since = t - onset[n]
+                away = steady + left
+                if since > 0:
+                    left *= bend[n, 2]
+                    away += depth * np.sin(bend[n, 4] * since)
+                whole = int(np.floor(away))
+                share = int(256 * (away - whole))
+                fall = release[note, max(gone, 0)]
+                for b in range(bins):
+                    here = min(max(b - up - whole, 1), bins - 1)
+                    level = (256 - share) * int(spectrum[here]) + share * int(spectrum[here - 1])
+                    level = (level >> 8) + loss
+                    if gone >= 0:
+                        level += int(fall[here])
+                    row[b] += factor * table[level]
+            elif gone >= 0:
                 fall = release[note, gone]
                 for b in range(low, high):
                     row[b] += factor * table[int(spectrum[b - up]) + int(fall[b - up]) + loss]

@@ -226,8 +226,7 @@ def vary(power: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> 
     if rng.random() < 0.35:
         _add_bursts(power, rng)
     # Noise that follows the music: breath, bows, cymbals, many voices that are not quite in tune.
-    around = _around(power)
-    layer = stretch(white, frames, rng) * (around / _mean_of_white())
+    layer = stretch(_even(), frames, rng) * _around(power)
     add_noise(power, layer, snr_db=rng.uniform(4, 26) - 10 * np.log10(strength))
     colour = slope(rng.uniform(-1.0, 7.0)) * 10 ** (decibel_curve(rng, knots=6, depth=3.0) / 10)
     layer = stretch(white, frames, rng) * colour.astype(np.float32)
@@ -238,18 +237,25 @@ def vary(power: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> 
     layer = stretch(white, frames, rng) * colour.astype(np.float32)
     add_noise(power, layer, snr_db=rng.uniform(30, 80) - 10 * np.log10(strength))
     # Partials of one bin do not add up without beating.
-    beating = stretch(white, frames, rng) / _mean_of_white()
-    power *= np.clip(beating, np.float32(1e-4), np.float32(2.0)) ** np.float32(
-        strength * rng.uniform(0.5, 1.2)
-    )
+    beating = stretch(_beating(), frames, rng)
+    power *= np.exp2(beating * np.float32(strength * rng.uniform(0.5, 1.2)))
     if rng.random() < 0.75:
         threshold, ratio = rng.uniform(-35, -8), rng.uniform(1.3, 5)
         times = {"attack_ms": 5.0, "release_ms": rng.uniform(40, 400)}
         compress(power, threshold_db=threshold, ratio=ratio, **times)
 
 
-def _mean_of_white() -> np.ndarray:
-    return np.maximum(textures().white.mean(0), np.float32(_TINY))
+@lru_cache(maxsize=1)
+def _even() -> np.ndarray:
+    """White noise with the same mean in every bin."""
+    white = textures().white
+    return white / np.maximum(white.mean(0), np.float32(_TINY))
+
+
+@lru_cache(maxsize=1)
+def _beating() -> np.ndarray:
+    """Logarithm to base 2 of how random phases change powers; upwards by 3 dB at most."""
+    return np.log2(np.clip(_even(), np.float32(1e-4), np.float32(2.0)))
 
 
 def _around(power: np.ndarray) -> np.ndarray:
