@@ -243,6 +243,18 @@ def vary(power: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> 
         threshold, ratio = rng.uniform(-35, -8), rng.uniform(1.3, 5)
         times = {"attack_ms": 5.0, "release_ms": rng.uniform(40, 400)}
         compress(power, threshold_db=threshold, ratio=ratio, **times)
+    # Louder and softer, brighter and darker in the course of the piece.
+    level, tilt = (_drift(rng, frames, strength * depth) for depth in (4.0, 0.8))
+    power *= np.exp2((level[:, None] + tilt[:, None] * _OCTAVES) / 3).astype(np.float32)
+    if rng.random() < 0.4:
+        edge = {"low": rng.uniform(15, 45), "high": rng.uniform(3800, 9000), "order": 5}
+        power *= (filters.band_gain(FREQUENCIES, **edge) ** 2).astype(np.float32)
+
+
+def _drift(rng: np.random.Generator, frames: int, depth: float) -> np.ndarray:
+    """``(frames,)`` dB that change slowly by up to ``depth`` (as a spread)."""
+    places = np.arange(0, frames + 1, max(int(rng.uniform(2, 15) / FRAME_S), 1))
+    return np.interp(np.arange(frames), places, rng.normal(0, rng.uniform(0, depth), len(places)))
 
 
 @lru_cache(maxsize=1)
