@@ -20,11 +20,13 @@ logger = logging.getLogger(__name__)
 UNTRAINED_MOVE, UNTRAINED_COVERHUNTER = "untrained-move", "untrained-coverhunter"
 
 
-def untrained_move(*, seed: int, crema_version: str, device: torch.device) -> Move:
+def untrained_move(
+    *, seed: int, crema_version: str, device: torch.device, mean_frames: int = 1
+) -> Move:
     """The control: MOVE with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MOVEModel()
+        model = MOVEModel(mean_frames=mean_frames)
     return Move(
         model,
         name=f"MOVE, {model.fin_emb_size}, untrained (control)",
@@ -169,7 +171,8 @@ def all_methods(
 ) -> list[Method]:
     """Baselines, then Re-MOVE and CoverHunter models, each kind behind its untrained control.
 
-    CoverHunter's control has the configuration of the first one; without any there is none.
+    A control has the configuration of the first model of its kind; without a CoverHunter there is
+    none of that kind.
 
     Args:
         models: trained ones.
@@ -188,7 +191,10 @@ def all_methods(
     moves: list[Method] = [model for model in models if isinstance(model, Move)]
     windows: list[Method] = [model for model in models if isinstance(model, Windows)]
     if untrained:
-        control = untrained_move(seed=seed, crema_version=crema_version, device=device)
+        frames = next((m.model.mean_frames for m in models if isinstance(m, Move)), 1)
+        control = untrained_move(
+            seed=seed, crema_version=crema_version, device=device, mean_frames=frames
+        )
         moves.insert(0, control)
     if untrained and windows:
         like = windows[0].embed.model

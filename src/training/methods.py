@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from src.data.chroma import double_chroma
 from src.data.sound_features import Features
 from src.models.coverhunter import CoverHunter
 from src.models.embed import embed_tracks
+from src.models.move import MOVEModel
 from src.models.window_embedder import Feature2Embeddings
 from src.retrieval.blend import BLEND
 from src.retrieval.chunk_distance import chunk_distances
@@ -185,7 +185,7 @@ class Move(_ByVector):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: MOVEModel,
         *,
         name: str,
         key: str,
