@@ -29,14 +29,27 @@ def main() -> None:
         metavar="N",
         help="CoverHunter: the mean of the newest N checkpoints' weights (default: the newest)",
     )
+    parser.add_argument(
+        "--crema-for-sound",
+        choices=("0.1.0", "0.2.0"),
+        help="MOVE: the version of crema by which recordings are described for it from now on, "
+        "where another than that of its training was found to be better",
+    )
     arguments = parser.parse_args()
     half = not arguments.full
     if arguments.source.is_dir():
+        if arguments.crema_for_sound:
+            raise UserError("--crema-for-sound is for MOVE files; CoverHunter reads a CQT")
         size = export_coverhunter(
             arguments.source, arguments.target, half=half, average=arguments.average
         )
     elif arguments.average == 1:
-        size = export_move(arguments.source, arguments.target, half=half)
+        size = export_move(
+            arguments.source,
+            arguments.target,
+            half=half,
+            crema_for_sound=arguments.crema_for_sound,
+        )
     else:
         raise UserError("--average is for CoverHunter directories; leave it out for a MOVE file")
     print(f"{arguments.target}: {size / 1e6:.1f} MB")

@@ -4,10 +4,11 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +31,33 @@ FEATURE_KEYS = {"0.1.0": "crema_pcp", "0.2.0": "crema_pcp_020", f"0.2.0{NOTES}":
 UNMARKED_KEY = "crema_pcp"  # what files call it that hold one version only, whichever that is
 
 
+DEFAULT_CREMA = "0.1.0"  # very probably behind the published features and weights
+TRAINED_ON, SOUND_WITH = "crema_version", "crema_for_sound"  # in the description of a model
+
+
 def heard_version(version: str) -> str:
     """The version of crema for sound, to go with features of a version: that which they imitate."""
     return version.removesuffix(NOTES)
+
+
+def version_for_sound(description: Mapping[str, Any]) -> str:
+    """The version of crema with which sound is best described for a model.
+
+    Args:
+        description: of the model: ``crema_version`` behind its training features, and
+            ``crema_for_sound`` where another was found to serve it better.
+    """
+    return heard_version(
+        description.get(SOUND_WITH) or description.get(TRAINED_ON) or DEFAULT_CREMA
+    )
+
+
+def fits(description: Mapping[str, Any], version: str | None) -> bool:
+    """Whether features of a version are what a model knows, as far as both are known."""
+    if not description.get(TRAINED_ON) or not version:
+        return True
+    known = {heard_version(description[TRAINED_ON]), version_for_sound(description)}
+    return heard_version(version) in known
 
 
 @dataclass

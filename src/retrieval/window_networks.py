@@ -15,7 +15,7 @@ from src.audio.crema import File2CremaPCP
 from src.audio.decode import AudioError, load_audio, open_audio
 from src.data.chroma import double_chroma
 from src.data.cqt_features import ARCHIVE_KEY, check_spec, load_cqt, read_spec
-from src.data.crema_features import FEATURE_KEYS, heard_version, read_features
+from src.data.crema_features import FEATURE_KEYS, read_features, version_for_sound
 from src.errors import UserError
 from src.models.embed import embed_tracks
 from src.models.window_embedder import Feature2Embeddings
@@ -30,7 +30,6 @@ CHECKPOINT_NAME = re.compile(r"g_(\d{8})")
 # The paper aligns versions by windows of 15 s (arXiv 2306.09025).
 COVERHUNTER_NARROW = (15.0, 5.0)
 MOVE_FRAMES_PER_SECOND = 44100 / 4096
-DEFAULT_CREMA = "0.1.0"
 FEATURE_SUFFIXES = (".npy", ".npz")
 
 
@@ -155,7 +154,7 @@ class MoveNetwork:
         self.weights = model_fingerprint(model)
         self.model = model.to(device)
         self.device = device
-        self.crema_version = heard_version(metadata.get("crema_version") or DEFAULT_CREMA)
+        self.crema_version = version_for_sound(metadata)
         self.features = {"crema": self.crema_version}
         self.distance = DISTANCE_OF_LOSS.get(_loss(metadata), COSINE)
         self._crema: File2CremaPCP | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from src.data.crema_features import SOUND_WITH
 from src.errors import UserError
 from src.files import load_tensors, read_json, save_tensors, write_json
 from src.models.move import MOVEModel
@@ -142,16 +143,27 @@ def _empty_move(emb_size: int, metadata: dict[str, Any], path: Path) -> MOVEMode
         raise UserError(f"{metadata_path(path)}: {error}") from error
 
 
-def export_move(source: str | os.PathLike, target: str | os.PathLike, *, half: bool = True) -> int:
+def export_move(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    half: bool = True,
+    crema_for_sound: str | None = None,
+) -> int:
     """Copy a MOVE model with its description; returns the size of the new file in bytes.
 
     Args:
         source: file to read, see :func:`load_move`.
         target: file to write, see :func:`save_move`.
         half: store the weights in 16-bit floats.
+        crema_for_sound: version of crema to describe recordings with from now on; None leaves that
+            as it is.
 
     Raises:
         UserError: ``source`` is no MOVE model, or ``target`` cannot be written.
     """
-    save_move(load_move(source), target, half=half, metadata=read_metadata(source))
+    metadata = read_metadata(source)
+    if crema_for_sound is not None:
+        metadata = {**metadata, SOUND_WITH: crema_for_sound}
+    save_move(load_move(source), target, half=half, metadata=metadata)
     return Path(target).stat().st_size

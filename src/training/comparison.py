@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from src.data.crema_features import DEFAULT_CREMA
 from src.errors import UserError
 from src.files import atomic_path
 from src.retrieval.blend import BLEND
@@ -20,7 +21,7 @@ from src.retrieval.metrics import average_precisions, summarise
 from src.retrieval.qmax import QmaxPairs
 from src.retrieval.ranking import Ranking
 from src.retrieval.rerank import PairDistance
-from src.training.evaluation import DEFAULT_CREMA, Evaluation, versions_to_find
+from src.training.evaluation import Evaluation, versions_to_find
 from src.training.methods import Method, Qmax
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from torch import nn
 
 from src.config import RemoveConfig
 from src.data.chroma import PITCH_CLASSES
-from src.data.crema_features import heard_version
+from src.data.crema_features import TRAINED_ON, fits, version_for_sound
 from src.data.dataset_file import DatasetFile, load_dataset_file, load_ytrue
 from src.data.demo import demo_dataset
 from src.errors import UserError
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 BENCHMARK_FILE = "benchmark_crema.pt"
 BENCHMARK_YTRUE = "ytrue_benchmark.pt"
-DEFAULT_CREMA = "0.1.0"  # very probably behind the published features and weights
 
 
 @dataclass(frozen=True)
@@ -184,14 +183,11 @@ def qmax_features(dataset: DatasetFile) -> list[QmaxFeature]:
 
 def warn_of_other_features(path: Path, metadata: dict[str, Any], crema_version: str | None) -> None:
     """Say in one line when a model was trained on features of another version of crema."""
-    trained_on = metadata.get("crema_version")
-    if not trained_on or not crema_version:
-        return
-    if heard_version(trained_on) != heard_version(crema_version):  # those from notes imitate it
+    if not fits(metadata, crema_version):
         logger.warning(
             "warning: %s was trained on cremaPCP of crema %s, these features are of crema %s",
             path.name,
-            trained_on,
+            metadata[TRAINED_ON],
             crema_version,
         )
 
@@ -245,7 +241,7 @@ def evaluate_experiment(
     model = load_move(path, emb_size=emb_size).to(device)
     metadata = read_metadata(path)
     logger.info("weights: %s", path)
-    crema_version = heard_version(metadata.get("crema_version") or DEFAULT_CREMA)
+    crema_version = version_for_sound(metadata)
     dataset, ytrue = load_test_data(main_path, crema_version, device)
     warn_of_other_features(path, metadata, dataset.crema_version)
     evaluation = evaluate_network(

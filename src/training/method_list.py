@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from src.data.crema_features import DEFAULT_CREMA
 from src.errors import UserError
 from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
 from src.retrieval.window_networks import CoverHunterNetwork, MoveNetwork, open_network
 from src.retrieval.windows import COSINE
-from src.training.evaluation import DEFAULT_CREMA
 from src.training.methods import FOURIER, QMAX, Fourier, Method, Move, Qmax, Windows
 
 logger = logging.getLogger(__name__)

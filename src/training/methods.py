@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from src.data.chroma import double_chroma
+from src.data.crema_features import DEFAULT_CREMA
 from src.data.sound_features import Features
 from src.models.coverhunter import CoverHunter
 from src.models.embed import embed_tracks
@@ -27,7 +28,7 @@ from src.retrieval.ranking import Ranking, rank_relevant
 from src.retrieval.rerank import PairDistance, rerank
 from src.retrieval.testset import default_chunk_s
 from src.retrieval.windows import COSINE
-from src.training.evaluation import DEFAULT_CREMA, rerank_embeddings, versions_to_find
+from src.training.evaluation import rerank_embeddings, versions_to_find
 
 FOURIER, QMAX = "fourier", "qmax"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from src.data.chroma import double_chroma
-from src.data.crema_features import FEATURE_KEYS, read_features
+from src.data.crema_features import FEATURE_KEYS, heard_version, read_features
 from src.data.recordings import locate
 from src.errors import UserError
 from src.files import load_tensors, save_tensors
@@ -95,7 +95,8 @@ def _read_pcp(row: Row, version: str | None) -> np.ndarray:
             "the corpus with crema_pcp among its features, or remove the block 'teacher'"
         )
     first: UserError | None = None
-    for known in sorted(FEATURE_KEYS, key=lambda name: name != version):
+    heard = None if version is None else heard_version(version)
+    for known in sorted(FEATURE_KEYS, key=lambda name: (name != version, name != heard)):
         try:
             return read_features(locate(row["features"], Path()), known)
         except UserError as error:

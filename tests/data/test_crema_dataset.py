@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.crema_dataset import group_works, split_works
-from src.data.crema_features import read_features, write_features
+from src.data.crema_features import fits, read_features, version_for_sound, write_features
 from src.errors import UserError
 
 WORKS = st.lists(st.sampled_from("abcdefghij"), min_size=12, max_size=60)
@@ -116,3 +116,33 @@ def test_damaged_and_missing_feature_files(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="damaged"):
         read_features(path, "0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("description", "version"),
+    [
+        ({}, "0.1.0"),
+        ({"crema_version": "0.2.0"}, "0.2.0"),
+        ({"crema_version": "0.2.0-notes"}, "0.2.0"),
+        ({"crema_version": "0.2.0-notes", "crema_for_sound": "0.1.0"}, "0.1.0"),
+        ({"crema_version": None}, "0.1.0"),
+    ],
+)
+def test_which_crema_describes_sound_for_a_model(description, version):
+    assert version_for_sound(description) == version
+
+
+@pytest.mark.parametrize(
+    ("description", "version", "expected"),
+    [
+        ({}, "0.2.0", True),
+        ({"crema_version": "0.1.0"}, None, True),
+        ({"crema_version": "0.1.0"}, "0.2.0", False),
+        ({"crema_version": "0.2.0-notes"}, "0.2.0", True),
+        ({"crema_version": "0.2.0-notes"}, "0.1.0", False),
+        ({"crema_version": "0.2.0-notes", "crema_for_sound": "0.1.0"}, "0.1.0", True),
+        ({"crema_version": "0.2.0-notes", "crema_for_sound": "0.1.0"}, "0.2.0", True),
+    ],
+)
+def test_which_features_fit_a_model(description, version, expected):
+    assert fits(description, version) is expected

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from src.data.crema_features import version_for_sound
 from src.errors import UserError
 from src.models.move import MOVEModel
 from src.training.checkpoint import (
@@ -233,3 +234,13 @@ def test_export_halves_the_file_and_keeps_the_description(tmp_path):
         whole, halved = model.eval()(chroma), load_move(target)(chroma)
     assert torch.allclose(whole, halved, atol=2e-2)
     assert export_move(source, target, half=False) > size
+
+
+def test_an_exported_model_may_name_the_crema_for_sound(tmp_path):
+    save_move(MOVEModel(8), tmp_path / "a.pt", metadata={"crema_version": "0.2.0-notes"})
+    export_move(tmp_path / "a.pt", tmp_path / "b.pt", crema_for_sound="0.1.0")
+    export_move(tmp_path / "b.pt", tmp_path / "c.pt")
+    assert version_for_sound(read_metadata(tmp_path / "a.pt")) == "0.2.0"
+    assert version_for_sound(read_metadata(tmp_path / "b.pt")) == "0.1.0"
+    assert read_metadata(tmp_path / "c.pt") == read_metadata(tmp_path / "b.pt")
+    assert read_metadata(tmp_path / "c.pt")["crema_version"] == "0.2.0-notes"
