@@ -20,7 +20,7 @@ format: $(VENV)/.ready-test
 	$(VENV)/bin/ruff check --fix .
 
 benchmarks: $(VENV)/.ready
-	for front in benchmarks/*.py; do $(RUN) -m benchmarks.$$(basename $$front .py); done
+	$(RUN) -m benchmarks.table
 
 # One shared recipe: the environment is made once; a changed requirements file installs again.
 $(VENV)/bin/python:
