@@ -87,3 +87,12 @@ def small():
         return remove_config(exp_type, options | changes)
 
     return config
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch on one thread, as where several tests share a processor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

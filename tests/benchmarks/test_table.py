@@ -21,12 +21,7 @@ HELD = 700_000_000  # bytes, more than any row of small sizes
 FOUND = {"seconds": 0.25, "figure": "4 things/s", "bytes": 300 * table.MIB}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

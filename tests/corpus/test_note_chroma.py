@@ -31,13 +31,7 @@ from tests.corpus.test_plan import make_tune
 from tests.corpus.tunes import simple_tune
 from tools import extract_crema_pcp, render_corpus
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from src.audio.cqt import Audio2CQT
 from src.corpus import note_cqt_sound as sound
@@ -52,12 +51,7 @@ LOWEST = 24  # MIDI pitch of bin 0, nearly
 HOLD = 50
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tone(pitch: int) -> np.ndarray:
