@@ -77,10 +77,10 @@ def main() -> None:
     from src.data.recordings import find_all_recordings
 
     output = arguments.output_dir
-    validation = arguments.validation or []
-    recordings = find_all_recordings([*arguments.sources, *validation])
+    recordings = find_all_recordings(arguments.sources)
+    validation = find_all_recordings(arguments.validation or [], beside=recordings)
     features = extract_collection(
-        recordings,
+        [*recordings, *validation],
         cache=output / CACHE_FOLDER,
         crema_version=arguments.crema_version,
         device=device,
@@ -90,8 +90,7 @@ def main() -> None:
     for name, reason in features.failures.items():
         print(f"left out: {name}: {reason}")
     if validation:
-        first = len(find_all_recordings(arguments.sources))
-        kept = {recording.name for recording in recordings[first:]}
+        kept = {recording.name for recording in validation}
         training, validating = crema_dataset.split_by_name(features, kept)
         written = crema_dataset.write_split(
             features, training, validating, output, chunk_name=arguments.train_chunk,

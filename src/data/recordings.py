@@ -70,26 +70,34 @@ def find_recordings(source: str | os.PathLike) -> list[Recording]:
     return _from_manifest(source)
 
 
-def find_all_recordings(sources: Sequence[str | os.PathLike]) -> list[Recording]:
+def find_all_recordings(
+    sources: Sequence[str | os.PathLike], *, beside: Sequence[Recording] = ()
+) -> list[Recording]:
     """The recordings of several folders or manifests, see :func:`find_recordings`.
 
-    A name that an earlier source has already gets the folder of its source before it.
+    A name that is taken already gets the folder of its source before it.
+
+    Args:
+        sources: folders and manifests.
+        beside: recordings whose names are taken; they are not among those returned.
 
     Raises:
         UserError: also where that does not tell two recordings apart.
     """
-    recordings: dict[str, Recording] = {}
+    taken = {recording.name for recording in beside}
+    recordings = []
     for source in map(Path, sources):
-        folder = source.name if source.is_dir() else source.absolute().parent.name
+        folder = (source if source.is_dir() else source.parent).resolve().name
         for recording in find_recordings(source):
-            if recording.name in recordings:
+            if recording.name in taken:
                 recording = replace(recording, name=f"{folder}/{recording.name}")
-            if recording.name in recordings:
+            if recording.name in taken:
                 raise UserError(
                     f"{source}: there is another recording called {recording.name}; rename one"
                 )
-            recordings[recording.name] = recording
-    return list(recordings.values())
+            taken.add(recording.name)
+            recordings.append(recording)
+    return recordings
 
 
 def walk_folder(folder: Path) -> list[Recording]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from src.data.crema_features import SOUND_WITH
+from src.data.crema_features import FEATURE_KEYS, SOUND_WITH, TRAINED_ON
 from src.errors import UserError
 from src.files import load_tensors, read_json, save_tensors, write_json
 from src.models.move import MOVEModel
@@ -41,7 +41,8 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """What is written beside the model file ``path``; empty when there is no such file.
 
     Raises:
-        UserError: the description is not a JSON object.
+        UserError: the description is not a JSON object, or names a version of crema that is not
+            known.
     """
     beside = metadata_path(path)
     if not beside.is_file():
@@ -49,6 +50,10 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     metadata = read_json(beside)
     if not isinstance(metadata, dict):
         raise UserError(f"{beside} is not a JSON object; remove it or write it anew")
+    for key in (TRAINED_ON, SOUND_WITH):
+        version = metadata.get(key)
+        if version is not None and version not in list(FEATURE_KEYS):  # a list: any JSON may stand
+            raise UserError(f"{beside}: {key} must be one of {', '.join(FEATURE_KEYS)}")
     return metadata
 
 

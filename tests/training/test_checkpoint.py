@@ -244,3 +244,11 @@ def test_an_exported_model_may_name_the_crema_for_sound(tmp_path):
     assert version_for_sound(read_metadata(tmp_path / "b.pt")) == "0.1.0"
     assert read_metadata(tmp_path / "c.pt") == read_metadata(tmp_path / "b.pt")
     assert read_metadata(tmp_path / "c.pt")["crema_version"] == "0.2.0-notes"
+
+
+@pytest.mark.parametrize("key", ["crema_version", "crema_for_sound"])
+@pytest.mark.parametrize("value", ['"9.9"', "5", "[]"])
+def test_an_unknown_crema_in_a_description_is_refused(tmp_path, key, value):
+    (tmp_path / "a.json").write_text(f'{{"{key}": {value}}}')
+    with pytest.raises(UserError, match=rf"a\.json: {key} must be one of 0\.1\.0, 0\.2\.0"):
+        read_metadata(tmp_path / "a.pt")
