@@ -46,16 +46,15 @@ class Run:
         seed: of the training.
         rows: recordings it is trained on.
         identity: digest of all that decides its result, but for the sets.
+        folder: name of its folder; runs of one identity, which differ in what they are compared
+            with, share that of the first.
     """
 
     variant: str
     seed: int
     rows: list[Row]
     identity: str
-
-    @property
-    def folder(self) -> str:
-        return f"{slug(self.variant)}_{self.seed}_{self.identity[:8]}"
+    folder: str
 
 
 class Ablation:
@@ -91,9 +90,12 @@ class Ablation:
         chosen = {name: rows_of(plan, name, self.corpora) for name in plan.names}
         for name, rows in chosen.items():
             self._check_apart(name, rows)
+        folders: dict[str, str] = {}
         for seed in plan.seeds:
             for name, rows in chosen.items():
-                yield Run(name, seed, rows, self._identity(name, seed, rows))
+                identity = self._identity(name, seed, rows)
+                folder = folders.setdefault(identity, f"{slug(name)}_{seed}_{identity[:8]}")
+                yield Run(name, seed, rows, identity, folder)
 
     def _identity(self, name: str, seed: int, rows: Sequence[Row]) -> str:
         plan, system = self.plan, self.plan.system_of(name)

@@ -160,6 +160,30 @@ def test_runs_are_made_once_and_continue(lists, tmp_path, monkeypatch, caplog):
     assert Ablation(other, out, device=CPU).results() == {}
 
 
+def test_runs_that_differ_in_what_they_are_compared_with_are_trained_once(
+    lists, tmp_path, monkeypatch
+):
+    variants = {
+        "half": {"works": 3},
+        "given": {"where": {"arrangement.harmony": "given"}},
+        "half, against given": {"works": 3, "against": "given"},
+    }
+    plan = load_plan(write_plan(tmp_path / "plan.yaml", lists, seeds=[0], variants=variants))
+    trained = []
+    real = ablation_module.train_coverhunter_run
+    monkeypatch.setattr(
+        ablation_module,
+        "train_coverhunter_run",
+        lambda folder, *rest, **more: trained.append(folder) or real(folder, *rest, **more),
+    )
+    made = Ablation(plan, tmp_path / "out", device=CPU)
+    made.work()
+    assert len(trained) == len(set(trained)) == 3
+    results = made.results()
+    assert results["half", 0]["sets"] == results["half, against given", 0]["sets"]
+    assert "half, against given (against given)" in made.table(resamples=10)
+
+
 def test_the_mean_of_checkpoints(lists, tmp_path):
     plan = load_plan(
         write_plan(tmp_path / "plan.yaml", lists, steps=4, average=2, seeds=[0], variants={})
