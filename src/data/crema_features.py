@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,12 @@ def version_for_sound(description: Mapping[str, Any]) -> str:
     return heard_version(
         description.get(SOUND_WITH) or description.get(TRAINED_ON) or DEFAULT_CREMA
     )
+
+
+def versions_for(description: Mapping[str, Any]) -> list[str]:
+    """Versions of crema whose features a model takes, the one that serves it best first."""
+    trained = description.get(TRAINED_ON) or DEFAULT_CREMA
+    return list(dict.fromkeys([version_for_sound(description), heard_version(trained), trained]))
 
 
 def fits(description: Mapping[str, Any], version: str | None) -> bool:
@@ -242,17 +248,22 @@ def _version_hint(present: Sequence[str]) -> str:
     return f"; ask for version {known[0]}" if known else ""
 
 
-def read_either_version(path: Path) -> np.ndarray:
-    """The same, of whichever version of crema the file holds: ``(T, 12)`` float32.
+def read_first(path: Path, versions: Iterable[str] = tuple(FEATURE_KEYS)) -> np.ndarray:
+    """The same, of the first of some versions of crema that the file holds: ``(T, 12)`` float32.
+
+    Args:
+        path: an ``.npz`` file.
+        versions: the preferred one first.
 
     Raises:
-        UserError: missing, damaged, or without cremaPCP.
+        UserError: missing, damaged, or without such features; it speaks of the preferred version.
     """
     first: UserError | None = None
-    for version in FEATURE_KEYS:
+    for version in versions:
         try:
             return read_features(path, version)
         except UserError as error:
             first = first or error
-    assert first is not None
+    if first is None:
+        raise ValueError("no version of crema is named")
     raise first

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.data.crema_features import read_either_version
+from src.data.crema_features import read_first
 from src.data.recordings import locate
 from src.errors import UserError
 from src.retrieval.blend import BLEND
@@ -35,7 +35,7 @@ def read_qmax_features(
                 "would compare it; add the key or leave out --rerank"
             )
         path = locate(str(row["features"]), Path(manifest).parent)
-        features.append(prepare(read_either_version(path), name=str(path)))
+        features.append(prepare(read_first(path), name=str(path)))
     return features
 
 

@@ -15,7 +15,7 @@ from src.audio.crema import File2CremaPCP
 from src.audio.decode import AudioError, load_audio, open_audio
 from src.data.chroma import double_chroma
 from src.data.cqt_features import ARCHIVE_KEY, check_spec, load_cqt, read_spec
-from src.data.crema_features import FEATURE_KEYS, read_features, version_for_sound
+from src.data.crema_features import FEATURE_KEYS, read_first, versions_for
 from src.errors import UserError
 from src.models.embed import embed_tracks
 from src.models.window_embedder import Feature2Embeddings
@@ -154,7 +154,8 @@ class MoveNetwork:
         self.weights = model_fingerprint(model)
         self.model = model.to(device)
         self.device = device
-        self.crema_version = version_for_sound(metadata)
+        self.crema_versions = versions_for(metadata)
+        self.crema_version = self.crema_versions[0]
         self.features = {"crema": self.crema_version}
         self.distance = DISTANCE_OF_LOSS.get(_loss(metadata), COSINE)
         self._crema: File2CremaPCP | None = None
@@ -165,7 +166,7 @@ class MoveNetwork:
 
     def load(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         if path.suffix.lower() in FEATURE_SUFFIXES:
-            pcp = read_features(path, self.crema_version)
+            pcp = read_first(path, self.crema_versions)
             return pcp, np.zeros(len(pcp), np.float32)
         level = level_db(path)
         with self._lock:

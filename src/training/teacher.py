@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from src.data.chroma import double_chroma
-from src.data.crema_features import FEATURE_KEYS, heard_version, read_features
+from src.data.crema_features import FEATURE_KEYS, heard_version, read_first
 from src.data.recordings import locate
 from src.errors import UserError
 from src.files import load_tensors, save_tensors
@@ -94,12 +94,6 @@ def _read_pcp(row: Row, version: str | None) -> np.ndarray:
             f"{row['utt']} has no cremaPCP (key 'features') for the teacher to listen to; render "
             "the corpus with crema_pcp among its features, or remove the block 'teacher'"
         )
-    first: UserError | None = None
     heard = None if version is None else heard_version(version)
-    for known in sorted(FEATURE_KEYS, key=lambda name: (name != version, name != heard)):
-        try:
-            return read_features(locate(row["features"], Path()), known)
-        except UserError as error:
-            first = first or error
-    assert first is not None
-    raise first
+    versions = sorted(FEATURE_KEYS, key=lambda name: (name != version, name != heard))
+    return read_first(locate(row["features"], Path()), versions)

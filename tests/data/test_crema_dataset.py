@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.crema_dataset import group_works, split_works
-from src.data.crema_features import fits, read_features, version_for_sound, write_features
+from src.data.crema_features import (
+    FEATURE_KEYS,
+    fits,
+    read_features,
+    read_first,
+    version_for_sound,
+    versions_for,
+    write_features,
+)
 from src.errors import UserError
 
 WORKS = st.lists(st.sampled_from("abcdefghij"), min_size=12, max_size=60)
@@ -130,6 +138,33 @@ def test_damaged_and_missing_feature_files(tmp_path):
 )
 def test_which_crema_describes_sound_for_a_model(description, version):
     assert version_for_sound(description) == version
+
+
+def test_the_first_of_some_versions_that_a_file_holds(tmp_path):
+    path = tmp_path / "a.npz"
+    values = {key: np.full((50, 12), n, np.float32) for n, key in enumerate(FEATURE_KEYS.values())}
+    np.savez(path, **{key: values[key] for key in ("crema_pcp_020", "note_pcp")})
+    assert read_first(path, ["0.2.0-notes", "0.2.0"])[0, 0] == 2
+    assert read_first(path, ["0.1.0", "0.2.0"])[0, 0] == 1
+    assert read_first(path)[0, 0] == 1
+    with pytest.raises(UserError, match=r"holds no cremaPCP of crema 0\.1\.0"):
+        read_first(path, ["0.1.0"])
+
+
+@pytest.mark.parametrize(
+    ("description", "versions"),
+    [
+        ({}, ["0.1.0"]),
+        ({"crema_version": "0.2.0"}, ["0.2.0"]),
+        ({"crema_version": "0.2.0-notes"}, ["0.2.0", "0.2.0-notes"]),
+        (
+            {"crema_version": "0.2.0-notes", "crema_for_sound": "0.1.0"},
+            ["0.1.0", "0.2.0", "0.2.0-notes"],
+        ),
+    ],
+)
+def test_which_features_a_model_takes(description, versions):
+    assert versions_for(description) == versions
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from src.models.move import MOVEModel
 from src.retrieval.recording_windows import Recording2Windows, WindowSettings
 from src.retrieval.reference_builder import list_recordings
 from src.retrieval.window_networks import level_db
-from src.training.checkpoint import save_move
+from src.training.checkpoint import load_move, save_move
 from src.training.generator_files import generator_path, save_generator
 
 RATE = 16000
@@ -132,6 +132,21 @@ def test_features_through_move(move, tmp_path):
     settings = WindowSettings(window_s=40, hop_s=20, whole_s=40, narrow_s=0, narrow_hop_s=1)
     cut = Recording2Windows(move, device="cpu", settings=settings)(tmp_path / "a.npz")
     assert len(cut.wide) == 4
+
+
+def test_features_of_the_version_a_model_was_trained_with_will_do(move, tmp_path):
+    described = tmp_path / "model_y.pt"
+    metadata = {"crema_version": "0.2.0-notes", "crema_for_sound": "0.1.0"}
+    save_move(load_move(move), described, metadata=metadata)
+    pcp = np.random.default_rng(0).random((400, 12)).astype(np.float32)
+    for name, version in (("a", "0.1.0"), ("b", "0.2.0"), ("c", "0.2.0-notes")):
+        write_features(tmp_path / f"{name}.npz", pcp, version)
+    of = Recording2Windows(described, device="cpu")
+    embeddings = [of(tmp_path / f"{name}.npz").wide.embeddings for name in "abc"]
+    assert np.array_equal(embeddings[0], embeddings[1])
+    assert np.array_equal(embeddings[0], embeddings[2])
+    with pytest.raises(UserError, match=r"b\.npz holds no cremaPCP of crema 0\.1\.0"):
+        Recording2Windows(move, device="cpu")(tmp_path / "b.npz")
 
 
 def test_sound_through_move(move, tmp_path):
