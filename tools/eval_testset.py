@@ -72,7 +72,7 @@ def main() -> None:
     if arguments.marks and not arguments.plot_name:
         raise UserError("-marks belongs to a picture; add -plot_name FILE.png")
 
-    from src.retrieval import testset, testset_files
+    from src.retrieval import testset, testset_files, testset_result
     from src.retrieval.testset import device_for
     from src.training.checkpoint import load_coverhunter
 
@@ -107,14 +107,14 @@ def main() -> None:
             progress=True,
         )
     if arguments.dist_name:
-        testset_files.save_distances(result, arguments.dist_name)
+        testset_result.save_distances(result, arguments.dist_name)
     if arguments.plot_name:
         from src.retrieval.scatter import plot_testset
 
         plot_testset(result, arguments.plot_name, marks=arguments.marks, seed=arguments.seed)
     resamples = arguments.bootstrap
     intervals = result.intervals(resamples, seed=arguments.seed) if resamples else None
-    print("\n".join(testset.format_result(result, intervals)))
+    print("\n".join(testset_result.format_result(result, intervals)))
 
 
 if __name__ == "__main__":

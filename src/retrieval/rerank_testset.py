@@ -11,7 +11,7 @@ from src.errors import UserError
 from src.retrieval.blend import BLEND
 from src.retrieval.qmax import QmaxFeature, QmaxPairs, prepare
 from src.retrieval.rerank import rerank
-from src.retrieval.testset import Evaluated, evaluated
+from src.retrieval.testset_result import Evaluated, evaluated
 
 
 def read_qmax_features(

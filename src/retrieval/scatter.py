@@ -7,7 +7,7 @@ import numpy as np
 
 from src.errors import UserError
 from src.retrieval.plots import new_axes, save_figure
-from src.retrieval.testset import Evaluated
+from src.retrieval.testset_result import Evaluated
 
 FEWEST = 4  # points that t-SNE can lay out
 NAMED_WORKS = 20  # as many colours can be told apart, and named in a legend

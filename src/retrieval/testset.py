@@ -14,8 +14,7 @@ references found, and a query without any counts 0, also in ``rank1``, which imp
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,86 +28,15 @@ from src.device import select_device
 from src.errors import UserError
 from src.models.window_embedder import FRAMES_PER_SECOND, Feature2Embeddings
 from src.retrieval.chunk_distance import chunk_distances
-from src.retrieval.confidence import bootstrap_intervals, bootstrap_map_intervals
 from src.retrieval.embedding_folder import embed_rows
-from src.retrieval.metrics import rank_distances, summarise, summarise_map
-from src.retrieval.ranking import Ranking
 from src.retrieval.testset_files import labels_of, read_query_in_ref
+from src.retrieval.testset_result import Evaluated, evaluated
 
 logger = logging.getLogger(__name__)
 
 EXCLUDED = -1.0  # in a distance matrix on disk, as in the original
-TOPK = 10000
 QUERY_FILE, REF_FILE, EMBED_FOLDER = "query.txt", "ref.txt", "query_embed"
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A test set, compared; recordings that could not be embedded are not in it.
-
-    Attributes:
-        queries, references: lines of the recordings.
-        query_embeddings, reference_embeddings: ``(W, d)`` float32 of each.
-        query_labels, reference_labels: the work of each, as text.
-        distances: ``(Q, R)`` float32, -1 where a pair is excluded.
-        excluded: ``(Q, R)`` booleans.
-        ranking: ranks of the versions of each query among the references.
-        figures: ``mean_ap, top10, rank1, hit_rate``, and Re-MOVE's ``mAP, MRR, MR, Top1, Top10``
-            where any query has a version.
-        failures: what was wrong with the recordings left out, by ``utt``.
-    """
-
-    queries: list[dict[str, Any]]
-    references: list[dict[str, Any]]
-    query_embeddings: list[np.ndarray]
-    reference_embeddings: list[np.ndarray]
-    query_labels: list[str]
-    reference_labels: list[str]
-    distances: np.ndarray
-    excluded: np.ndarray
-    ranking: Ranking
-    figures: dict[str, float]
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def intervals(
-        self, resamples: int, *, seed: int = 0, level: float = 0.95
-    ) -> dict[str, tuple[float, float] | None]:
-        """Bootstrap intervals over works of all figures, see :mod:`src.retrieval.confidence`."""
-        options = {"resamples": resamples, "level": level}
-        found = bootstrap_map_intervals(
-            self.ranking, self.query_labels, generator=np.random.default_rng(seed), **options
-        )
-        if len(self.ranking.ranks):
-            found |= bootstrap_intervals(
-                self.ranking, self.query_labels, generator=np.random.default_rng(seed), **options
-            )
-        return found
-
-    def restricted(self, labels: Iterable[str]) -> "Evaluated":
-        """The same with the queries of some works only; all references stay.
-
-        Args:
-            labels: ``song`` or ``song_id`` of works.
-
-        Raises:
-            UserError: no query belongs to one of the works.
-        """
-        wanted = {str(label) for label in labels}
-        keep = [i for i, row in enumerate(self.queries) if names_of_work(row) & wanted]
-        if not keep:
-            raise UserError("no query belongs to one of the works that were asked for")
-        return evaluated(
-            [self.queries[i] for i in keep],
-            self.references,
-            [self.query_embeddings[i] for i in keep],
-            self.reference_embeddings,
-            [self.query_labels[i] for i in keep],
-            self.reference_labels,
-            self.distances[keep],
-            self.excluded[keep],
-            self.failures,
-        )
 
 
 def evaluate_testset(
@@ -236,30 +164,6 @@ def compare_testset(
     )
 
 
-def evaluated(
-    queries: list[dict[str, Any]],
-    references: list[dict[str, Any]],
-    query_embeddings: list[np.ndarray],
-    reference_embeddings: list[np.ndarray],
-    query_labels: list[str],
-    reference_labels: list[str],
-    distances: np.ndarray,
-    excluded: np.ndarray,
-    failures: dict[str, str],
-) -> Evaluated:
-    """Rank and measure; the arguments are the attributes of :class:`Evaluated`."""
-    ranking = rank_distances(distances, query_labels, reference_labels, excluded=excluded)
-    figures = summarise_map(ranking, TOPK)
-    if len(ranking.ranks):
-        figures |= summarise(ranking)
-    else:
-        logger.warning("no query has a version among the references, so all figures are 0")
-    return Evaluated(
-        queries, references, query_embeddings, reference_embeddings, query_labels,
-        reference_labels, distances, excluded, ranking, figures, failures,
-    )  # fmt: skip
-
-
 def device_for(model: nn.Module, name: str | None = None) -> torch.device:
     """The device a person asked for, else that of the model's configuration if it is here.
 
@@ -309,36 +213,6 @@ def default_embed_dir(model_dir: str | os.PathLike, epoch: int, query_path: obje
     """Where the embeddings of an evaluation lie unless something else is asked for."""
     query = Path(str(query_path)).resolve()
     return Path(model_dir) / f"embed_{epoch}_{query.parent.name}_{query.stem}"
-
-
-def format_result(
-    result: Evaluated, intervals: Mapping[str, tuple[float, float] | None] | None = None
-) -> list[str]:
-    """The figures, one a line, CoverHunter's first; then what they were measured on."""
-    intervals = intervals or {}
-    lines = []
-    for name, value in result.figures.items():
-        line = f"{name}: {value:d}" if isinstance(value, int) else f"{name}: {value:.6f}"
-        if name in intervals:
-            interval = intervals[name]
-            line += (
-                " (no interval: one work)"
-                if interval is None
-                else (f" (95 %: {interval[0]:.4f} to {interval[1]:.4f})")
-            )
-        lines.append(line)
-    alone = result.ranking.n_without_version
-    lines.append(
-        f"{len(result.queries)} queries, {len(result.references)} references"
-        + (f"; {alone} queries have no version among them" if alone else "")
-        + (f"; {len(result.failures)} recordings left out" if result.failures else "")
-    )
-    return lines
-
-
-def names_of_work(row: Row) -> set[str]:
-    """What a person may call the work of a recording: ``song`` or ``song_id``, as text."""
-    return {str(row[key]) for key in ("song", "song_id") if row.get(key) is not None}
 
 
 def _warn_of_shared(queries: Sequence[Row], references: Sequence[Row]) -> None:

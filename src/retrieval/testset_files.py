@@ -5,16 +5,12 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from src.data.manifest import line_to_dict
 from src.errors import UserError
-from src.files import atomic_path
-
-if TYPE_CHECKING:
-    from src.retrieval.testset import Evaluated
 
 logger = logging.getLogger(__name__)
 
@@ -132,24 +128,3 @@ def read_labels(path: str | os.PathLike) -> list[str]:
     if not labels:
         raise UserError(f"{path} names no work; write one song or song_id a line")
     return [str(label) for label in labels]
-
-
-def save_distances(result: "Evaluated", path: str | os.PathLike) -> None:
-    """Write the distance matrix, -1 where a pair is excluded.
-
-    A name ending in ``.npz`` also holds ``query_utt``, ``ref_utt``, ``query_label`` and
-    ``ref_label``; any other is a ``.npy`` file with the bare matrix.
-    """
-    path = Path(path)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        if path.suffix == ".npz":
-            np.savez_compressed(
-                file,
-                distances=result.distances,
-                query_utt=np.array([row["utt"] for row in result.queries]),
-                ref_utt=np.array([row["utt"] for row in result.references]),
-                query_label=np.array(result.query_labels),
-                ref_label=np.array(result.reference_labels),
-            )
-        else:
-            np.save(file, result.distances, allow_pickle=False)

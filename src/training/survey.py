@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.retrieval.collection import Collection
 from src.retrieval.confidence import bootstrap_mean
 from src.retrieval.metrics import average_precisions
-from src.retrieval.testset import names_of_work
+from src.retrieval.testset_result import names_of_work
 from src.training.comparison import Interval, with_interval, write_csv
 from src.training.methods import Method
 

@@ -11,8 +11,9 @@ from src.audio.cqt import CQTSpec
 from src.data.cqt_features import save_cqt, write_spec
 from src.data.manifest import read_manifest
 from src.errors import UserError
-from src.retrieval.testset import compare_testset, evaluate_testset, format_result
-from src.retrieval.testset_files import read_labels, read_query_in_ref, save_distances
+from src.retrieval.testset import compare_testset, evaluate_testset
+from src.retrieval.testset_files import read_labels, read_query_in_ref
+from src.retrieval.testset_result import format_result, save_distances
 from tests.retrieval.music import MeanModel, rewrite, tune, write_set
 
 # Windows last 3 s (25 frames of 3). Works 0 to 2 in two versions each, work 3 in one.
