@@ -188,7 +188,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 def test_the_example_configurations_are_valid_and_agree() -> None:
     root = Path(__file__).parents[2]
-    names = ("corpus", "first_weights", "second_weights", "invented", "fiddle_settings", "chorales")
+    notes = ("notes", "notes_long", "notes_cqt")
+    names = (*notes, "notes_invented", "corpus", "first_weights", "second_weights", "invented")
+    names += ("fiddle_settings", "chorales")
     configs = {name: load_config(root / f"egs/opencorpus/{name}.yaml") for name in names}
     corpus = configs["corpus"]
     assert "data/demo/works.txt" in corpus.exclude
@@ -197,7 +199,10 @@ def test_the_example_configurations_are_valid_and_agree() -> None:
     assert corpus.metre_changes > 0
     validation = {name for name, config in configs.items() if config.printed_settings}
     assert validation == {"fiddle_settings", "chorales"}
-    for training in (corpus, configs["invented"]):
+    for name in notes:
+        assert "egs/opencorpus/held_out.txt" in configs[name].exclude
+        assert "note_pcp" in configs[name].features
+    for training in (corpus, configs["invented"], *(configs[name] for name in notes)):
         assert {Path(path).stem for path in training.exclude_corpora} == validation
     for config in configs.values():
         for path in (*config.exclude, *config.exclude_corpora):
