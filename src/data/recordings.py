@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from src.data.manifest import read_manifest
 from src.errors import UserError
@@ -160,6 +161,25 @@ def _from_manifest(manifest: Path) -> list[Recording]:
         path = found[0] if found else Path(named[0])
         recordings.append(Recording(row["utt"], row["song"], path))
     return recordings
+
+
+def located_rows(
+    path: str | os.PathLike, *, required: Sequence[str] = ("utt", "song")
+) -> list[dict[str, Any]]:
+    """Lines of a manifest with the files they name where those lie now.
+
+    Args:
+        path: of the manifest.
+        required: keys that every line must have.
+
+    Raises:
+        UserError: the manifest cannot be read, or a line lacks a key.
+    """
+    folder = Path(path).parent
+    return [
+        {**row, **{key: str(locate(row[key], folder)) for key in FILE_KEYS if row.get(key)}}
+        for row in read_manifest(path, required=required)
+    ]
 
 
 def locate(name: str, folder: Path) -> Path:

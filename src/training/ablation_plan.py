@@ -3,13 +3,11 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from src.data.manifest import read_manifest
-from src.data.recordings import locate
+from src.data.recordings import located_rows
 from src.data.row_choice import as_many, choose_rows
 from src.errors import UserError
 from src.hparams import Block, Count, Share, Text
@@ -17,7 +15,6 @@ from src.yaml_file import read_yaml, validated
 
 BASE = "base"
 COVERHUNTER, REMOVE = "coverhunter", "re-move"
-FILE_KEYS = ("feat", "features", "file", "wav")
 _SELECTION = ("works", "versions", "where", "without")
 
 Seed = Annotated[int, Field(ge=0)]
@@ -174,12 +171,4 @@ def read_corpora(plan: Plan) -> dict[str, list[Row]]:
     named = {plan.corpus, *(c.corpus for c in plan.variants.values() if c.corpus)}
     if plan.validation:
         named.add(plan.validation)
-    return {path: _read(Path(path)) for path in sorted(named)}
-
-
-def _read(path: Path) -> list[Row]:
-    def found(row: Row) -> Row:
-        files = {key: str(locate(row[key], path.parent)) for key in FILE_KEYS if row.get(key)}
-        return {**row, **files}
-
-    return [found(row) for row in read_manifest(path, required=("utt", "song"))]
+    return {path: located_rows(path) for path in sorted(named)}

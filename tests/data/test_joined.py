@@ -1,0 +1,63 @@
+"""Lists of recordings, joined."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.data.joined import join_datasets
+from src.data.manifest import read_manifest, write_manifest
+from src.errors import UserError
+from tools import join_datasets as front
+
+
+def write_list(folder: Path, works: str, *, name: str = "train.txt") -> Path:
+    folder.mkdir(exist_ok=True)
+    rows = []
+    for number, work in enumerate(works):
+        (folder / f"{number}.npy").touch()
+        rows.append({"utt": f"{work}{number}", "song": work, "feat": f"{number}.npy",
+                     "song_id": 7, "version_id": 7})  # fmt: skip
+    write_manifest(rows, folder / name)
+    return folder / name
+
+
+def test_works_are_joined_by_name_and_numbered_anew(tmp_path):
+    a, b = write_list(tmp_path / "a", "xxy"), write_list(tmp_path / "b", "xzz")
+    joined = join_datasets([a, b])
+    assert joined.works == 3
+    assert joined.excluded == 0
+    assert [row["utt"] for row in joined.rows] == ["x0", "x1", "y2", "b_x0", "z1", "z2"]
+    assert [row["song_id"] for row in joined.rows] == [0, 0, 1, 0, 2, 2]
+    assert [row["version_id"] for row in joined.rows] == list(range(6))
+    files = [Path(row["feat"]) for row in joined.rows]
+    assert all(file.is_file() for file in files)
+    assert [file.parent.name for file in files] == list("aaabbb")
+
+
+def test_works_can_be_left_out(tmp_path):
+    a, b = write_list(tmp_path / "a", "xxy"), write_list(tmp_path / "b", "xzz")
+    test = write_list(tmp_path / "c", "xw")
+    joined = join_datasets([a, b], exclude=[test])
+    assert {row["song"] for row in joined.rows} == {"y", "z"}
+    assert joined.excluded == 3
+    assert joined.works == 2
+    with pytest.raises(UserError, match="no recording is left"):
+        join_datasets([a, b], exclude=[a, b])
+
+
+def test_recordings_that_cannot_be_told_apart(tmp_path):
+    a = write_list(tmp_path / "a", "x")
+    same = [a, write_list(tmp_path / "b", "x"), write_list(tmp_path / "b", "x")]
+    with pytest.raises(UserError, match=r"another recording called b_x0"):
+        join_datasets(same)
+
+
+def test_the_front(tmp_path, monkeypatch, capsys):
+    a, b = write_list(tmp_path / "a", "xxy"), write_list(tmp_path / "b", "xzz")
+    out = tmp_path / "new" / "train.txt"
+    arguments = ["tool", str(out), str(a), str(b), "--exclude", str(a)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    front.main()
+    assert "2 recordings of 1 works, 4 left out by their works" in capsys.readouterr().out
+    assert [row["utt"] for row in read_manifest(out)] == ["z1", "z2"]

@@ -1,0 +1,42 @@
+"""Several lists of recordings as one, to train on or to search in.
+
+    python -m tools.join_datasets OUT.txt LIST.txt LIST.txt ... [--exclude LIST.txt ...]
+
+Works are joined by their name (song) and numbered anew; features stay where they are.
+"""
+
+import argparse
+from pathlib import Path
+
+from src.errors import run_front
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.join_datasets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("output", type=Path, metavar="OUT.txt", help="list to write")
+    add("lists", type=Path, nargs="+", metavar="LIST.txt", help="dataset.txt, train.txt, ...")
+    add("--exclude", type=Path, nargs="+", default=[], metavar="LIST.txt",
+        help="lists whose works are left out, such as a test set's")  # fmt: skip
+    return parser
+
+
+def main() -> None:
+    arguments = build_parser().parse_args()
+
+    from src.data.joined import join_datasets
+    from src.data.manifest import write_manifest
+
+    joined = join_datasets(arguments.lists, exclude=arguments.exclude)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(joined.rows, arguments.output)
+    left_out = f", {joined.excluded} left out by their works" if joined.excluded else ""
+    print(f"{arguments.output}: {len(joined.rows)} recordings of {joined.works} works{left_out}")
+
+
+if __name__ == "__main__":
+    run_front(main)
