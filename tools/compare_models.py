@@ -35,6 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
         "references of each query compared in full, by Qmax, and ordered anew")  # fmt: skip
     add("--rerank-blend", type=float, default=BLEND, metavar="W", help="share of Qmax in the new "
         f"order, from 0 (the embedding alone) to 1 (Qmax alone); default: {BLEND}")  # fmt: skip
+    add("--together", nargs=2, action="append", default=[], metavar=("A", "B"),
+        help="one more row: the distances of two rows added, each in units of its spread (may be "
+        "repeated)")  # fmt: skip
     add("--difference", nargs=2, action="append", default=[], metavar=("A", "B"),
         help="mAP of row A minus row B with its interval; a row by its name, the path of its "
         "model, or a part of one (may be repeated)")  # fmt: skip
@@ -60,7 +63,7 @@ def main() -> None:
     device = select_device(arguments.device)
 
     from src.retrieval.collection import open_collection
-    from src.training import comparison, method_list
+    from src.training import comparison, method_list, methods
 
     options = {"device": device, "as_testset": arguments.as_eval_testset}
     chosen = method_list.all_methods(
@@ -72,6 +75,11 @@ def main() -> None:
         progress=True,
         **options,
     )
+    by_key = {method.key: method for method in chosen}
+    plain = comparison.planned_rows(chosen)
+    for wanted in arguments.together:
+        parts = [by_key[comparison.find_row(part, plain)] for part in wanted]
+        chosen.append(methods.Together(method_list.distinct(parts)))
     planned = comparison.planned_rows(chosen, arguments.rerank)
     pairs = [
         tuple(comparison.find_row(wanted, planned) for wanted in pair)

@@ -291,7 +291,7 @@ class Ablation:
 
 def evaluate(method: Any, collection: Collection) -> dict[str, Any]:
     """mAP of a method on a set, and the average precision of each query (None: no version)."""
-    described = method.describe(collection.features(method.features), collection.names)
+    described = method.describe_set(collection)
     precisions = average_precisions(method.rank(described, collection.labels))
     return {
         "mAP": round(float(np.nanmean(precisions)), 6),

@@ -22,7 +22,7 @@ from src.retrieval.qmax import QmaxPairs
 from src.retrieval.ranking import Ranking
 from src.retrieval.rerank import PairDistance
 from src.training.evaluation import Evaluation, versions_to_find
-from src.training.methods import Method, Qmax
+from src.training.methods import TOGETHER, Method, Qmax
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def compare(
     @cache
     def qmax_pairs(version: str) -> tuple[PairDistance, float]:
         method = Qmax(version)
-        described = method.describe(collection.features(version), collection.names)
+        described = method.describe_set(collection)
         return cache(QmaxPairs(described)), method.numbers(described)
 
     row = partial(make_row, labels=collection.labels, resamples=resamples, seed=seed)
@@ -144,7 +144,7 @@ def compare(
     for method in tqdm(methods, desc="methods", disable=not progress, leave=False):
         name = method.name
         try:
-            described = method.describe(collection.features(method.features), collection.names)
+            described = method.describe_set(collection)
             ranking = method.rank(described, collection.labels)
             numbers = method.numbers(described)
             rows.append(row(name, method.key, ranking, numbers))
@@ -197,7 +197,7 @@ def _reranked(method: Method, rerank: int) -> tuple[str, str]:
 def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
     """The key of the row that a person means: its name, its key, or a part of one of them.
 
-    If a part fits a row and the same row re-ranked, the former is meant.
+    If a part fits a row and the same row re-ranked or together with another, the former is meant.
 
     Raises:
         UserError: there is none, or several.
@@ -206,7 +206,8 @@ def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
     exact = [key for name, key in planned if wanted in (name, key)]
     found = [key for name, key in planned if wanted.lower() in f"{name}\n{key}".lower()]
     plain = [key for key in found if not key.endswith(RERANKED)]
-    for keys in (exact, found, plain):
+    alone = [key for key in plain if TOGETHER not in key]
+    for keys in (exact, found, plain, alone):
         if len(keys) == 1:
             return keys[0]
     fits = f"fits {len(found)} rows" if found else "is no row"

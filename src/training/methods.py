@@ -21,6 +21,8 @@ from src.models.move import MOVEModel
 from src.models.window_embedder import Feature2Embeddings
 from src.retrieval.blend import BLEND
 from src.retrieval.chunk_distance import chunk_distances
+from src.retrieval.collection import Collection
+from src.retrieval.distances import cosine, squared_euclidean
 from src.retrieval.fourier import fourier_magnitude_embedding
 from src.retrieval.metrics import rank_distances
 from src.retrieval.qmax import prepare, qmax_distances
@@ -31,6 +33,7 @@ from src.retrieval.windows import COSINE
 from src.training.evaluation import rerank_embeddings, versions_to_find
 
 FOURIER, QMAX = "fourier", "qmax"
+TOGETHER = " + "  # between the names, and the keys, of several methods at once
 
 
 class Method(ABC):
@@ -55,6 +58,14 @@ class Method(ABC):
             tracks: features of each recording, ``(frames, bins)``.
             names: of the recordings, for the sentences of errors.
         """
+
+    def describe_set(self, collection: Collection) -> list[Any]:
+        """A description of each recording of a set."""
+        return self.describe(collection.features(self.features), collection.names)
+
+    @abstractmethod
+    def distances(self, queries: list[Any], references: list[Any] | None) -> np.ndarray:
+        """``(N, M)`` between descriptions, smaller = closer; None compares queries themselves."""
 
     @abstractmethod
     def rank(
@@ -98,6 +109,12 @@ class _ByVector(Method):
     distance = COSINE
     device: torch.device | None = None
 
+    def distances(self, queries, references):
+        x = torch.stack(queries)
+        y = x if references is None else torch.stack(references)
+        distances = 1 - cosine(x, y) if self.distance == COSINE else squared_euclidean(x, y)
+        return distances.cpu().numpy()
+
     def rank(self, queries, labels, references=None):
         return rank_relevant(
             torch.stack(queries),
@@ -122,10 +139,6 @@ class _ByVector(Method):
 
 class _ByDistances(Method):
     """A matrix of distances between all recordings."""
-
-    @abstractmethod
-    def distances(self, queries: list[Any], references: list[Any] | None) -> np.ndarray:
-        """``(N, N)``, smaller = closer."""
 
     def rank(self, queries, labels, references=None):
         versions_to_find(labels)
@@ -239,3 +252,43 @@ class Windows(_ByDistances):
 
     def distances(self, queries, references):
         return chunk_distances(queries, references, device=self.embed.device)
+
+
+class Together(_ByDistances):
+    """Several methods at once: the sum of their distances, each in units of its own spread.
+
+    What one hears in the chords, the other may hear in the melody. Mean and standard deviation
+    are those of the distances between all different recordings of the set, whatever their works.
+
+    Args:
+        parts: the methods. The first that reads cremaPCP says which version re-ranks.
+    """
+
+    def __init__(self, parts: Sequence[Method]) -> None:
+        features = [part.features for part in parts]
+        super().__init__(
+            TOGETHER.join(part.name for part in parts),
+            TOGETHER.join(part.key for part in parts),
+            next((known for known in features if isinstance(known, str)), features[0]),
+        )
+        self.parts = tuple(parts)
+
+    def describe(self, tracks, names):
+        raise TypeError("several methods do not read the same features; use describe_set")
+
+    def describe_set(self, collection):
+        return list(zip(*(part.describe_set(collection) for part in self.parts), strict=True))
+
+    def numbers(self, described):
+        each = zip(self.parts, zip(*described, strict=True), strict=True)
+        return sum(part.numbers(own) for part, own in each)
+
+    def distances(self, queries, references):
+        total = np.zeros(1)
+        for number, part in enumerate(self.parts):
+            own = [query[number] for query in queries]
+            others = None if references is None else [item[number] for item in references]
+            distances = part.distances(own, others)  # (N, N)
+            between = distances[~np.eye(len(distances), dtype=bool)]
+            total = total + (distances - between.mean()) / (between.std() or 1.0)
+        return total - total.min()

@@ -159,7 +159,7 @@ def survey_collection(
             f"{collection.name} does not say how its recordings were made (key choices); survey a "
             "corpus of tools.render_corpus"
         )
-    described = method.describe(collection.features(method.features), collection.names)
+    described = method.describe_set(collection)
     ap = average_precisions(method.rank(described, collection.labels))
     if only is not None:
         wanted = set(map(str, only))

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from src.data.chroma import double_chroma
 from src.data.dataset_file import DatasetFile
@@ -30,6 +31,7 @@ from src.training.comparison import (
 )
 from src.training.evaluation import evaluate_network
 from src.training.method_list import all_methods, open_models
+from src.training.methods import Together
 from tests.training.comparison_world import pcp, write_coverhunter, write_features, write_models
 
 CPU = torch.device("cpu")
@@ -169,6 +171,53 @@ def test_rows_as_a_person_names_them(methods, models):
         find_row("re-move", planned)
     with pytest.raises(UserError, match="'covers' is no row"):
         find_row("covers", planned)
+
+
+def test_two_methods_together_by_loops(manifest, methods):
+    collection = open_collection(manifest, device=CPU)
+    first, second = methods[5], methods[7]
+    both = Together([first, second])
+    assert both.name == "Re-MOVE lsr, 8 + CoverHunter, 16"
+    described = both.describe_set(collection)
+    assert len(described) == len(WORKS)
+    assert both.numbers(described) == 8 + 32
+
+    embeddings = [F.normalize(track, dim=0) for track in first.describe_set(collection)]
+    windows = second.describe_set(collection)
+    apart, nearest = np.zeros((2, len(WORKS), len(WORKS)))
+    for i in range(len(WORKS)):
+        for j in range(len(WORKS)):
+            apart[i, j] = 1 - float(embeddings[i] @ embeddings[j])
+            nearest[i, j] = min(
+                1 - float(F.cosine_similarity(torch.as_tensor(a), torch.as_tensor(b), dim=0))
+                for a in windows[i]
+                for b in windows[j]
+            )
+    expected = np.zeros_like(apart)
+    for distances in (apart, nearest):
+        between = [distances[i, j] for i in range(len(WORKS)) for j in range(len(WORKS)) if i != j]
+        expected += (distances - np.mean(between)) / np.std(between)
+    found = both.distances(described, None)
+    off = ~np.eye(len(WORKS), dtype=bool)
+    np.testing.assert_allclose(
+        (found - found[0, 1])[off], (expected - expected[0, 1])[off], atol=1e-3
+    )
+    assert found.min() == 0
+
+    planned = planned_rows([*methods, both], rerank=K)
+    assert find_row("lsr", planned) == first.key
+    assert find_row(both.name, planned) == both.key
+    rows = compare_set(
+        collection, [first, both], rerank=K, resamples=20, pairs=[(both.key, first.key)]
+    )
+    assert [row.key for row in rows.rows][2:] == [both.key, f"{both.key}+qmax"]
+    assert rows.differences[0].first == both.name
+
+
+def test_one_pair_of_recordings_has_no_spread(methods):
+    both = Together([methods[0], methods[2]])
+    described = [(torch.ones(3), torch.ones(4)), (torch.eye(3)[0], torch.eye(4)[0])]
+    assert np.isfinite(both.distances(described, None)).all()
 
 
 def test_tables_and_file(result, tmp_path):
