@@ -188,8 +188,16 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 def test_the_example_configurations_are_valid_and_agree() -> None:
     root = Path(__file__).parents[2]
-    notes = ("notes", "notes_long", "notes_cqt")
-    names = (*notes, "notes_invented", "corpus", "first_weights", "second_weights", "invented")
+    notes = ("notes", "notes_long", "notes_cqt", "notes_cqt_long")
+    names = (
+        *notes,
+        "notes_invented",
+        "notes_cqt_invented",
+        "corpus",
+        "first_weights",
+        "second_weights",
+        "invented",
+    )
     names += ("fiddle_settings", "chorales")
     configs = {name: load_config(root / f"egs/opencorpus/{name}.yaml") for name in names}
     corpus = configs["corpus"]
