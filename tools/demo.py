@@ -22,10 +22,12 @@ def main() -> None:
     from src.retrieval.collection import demo_collection
     from src.training.comparison import compare, figure_table
     from src.training.method_list import all_methods, open_model
+    from src.training.methods import Together
 
     models = [open_model(REPOSITORY / "models" / name, device=device) for name in MODELS]
     collection = demo_collection(device=device)
     methods = all_methods(models, seed=arguments.seed, device=device)
+    methods.append(Together(models[1:]))
     rows = compare(collection, methods, resamples=0)
     print(
         f"\n{len(collection)} recordings of {len(set(collection.labels))} works, every recording "
