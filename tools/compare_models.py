@@ -36,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rerank-blend", type=float, default=BLEND, metavar="W", help="share of Qmax in the new "
         f"order, from 0 (the embedding alone) to 1 (Qmax alone); default: {BLEND}")  # fmt: skip
     add("--together", nargs=2, action="append", default=[], metavar=("A", "B"),
-        help="one more row: the distances of two rows added, each in units of its spread (may be "
-        "repeated)")  # fmt: skip
+        help="one more row: the distances of two rows as one, their logarithms added in units of "
+        "their spread (may be repeated)")  # fmt: skip
     add("--difference", nargs=2, action="append", default=[], metavar=("A", "B"),
         help="mAP of row A minus row B with its interval; a row by its name, the path of its "
         "model, or a part of one (may be repeated)")  # fmt: skip

@@ -27,6 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("references", type=Path, metavar="REFS", help="folder written by tools.make_embeds")
     add("queries", type=Path, nargs="+", metavar="QUERY", help="recordings, folders, manifests")
     add("--model", type=Path, help="default: the model that made the references")
+    add("--together", type=Path, metavar="REFS2", help="references of the same recordings made "
+        "with another model, whose distances count as much")  # fmt: skip
     add("--top", type=int, default=5, help="works to name for each query (default: 5)")
     add("--threshold", type=float, default=0.05, metavar="P",
         help="largest p-value of a match (default: 0.05)")  # fmt: skip
@@ -59,11 +61,17 @@ def main() -> None:
     from src.retrieval.query_files import list_queries
     from src.retrieval.recording_windows import Recording2Windows
     from src.retrieval.references import References
+    from src.retrieval.second_model import SecondModel
 
     references = References.load(arguments.references)
     embedder = Recording2Windows(
         references.model(arguments.model), device=device, settings=references.settings
     )
+    second = None
+    if arguments.together:
+        others = References.load(arguments.together)
+        also = Recording2Windows(others.model(), device=device, settings=others.settings)
+        second = SecondModel.beside(references, others, also)
     queries = list_queries(arguments.queries, embedder)
     identifier = Identifier(
         references,
@@ -71,6 +79,7 @@ def main() -> None:
         rerank=arguments.rerank,
         blend=arguments.rerank_blend,
         pair_distances=QmaxReferences(references, device=device) if arguments.rerank else None,
+        second=second,
     )
     answers, failures = [], []
     results = each_answer(queries, identifier, top=arguments.top, threshold=arguments.threshold)

@@ -35,6 +35,7 @@ from scipy import stats
 
 from src.errors import UserError
 from src.files import atomic_path, read_json
+from src.retrieval.joint import JointTable, logarithm
 from src.retrieval.references import References
 from src.retrieval.windows import WindowTable
 
@@ -50,7 +51,6 @@ MOST_PAIRS = 20_000
 KEPT_PAIRS = 2000
 TAIL_SHARE = 0.1
 SMALLEST_SPREAD = 1e-6
-SMALLEST_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,6 @@ class Calibration:
         return None if self.pairs is None else self.pairs.p_value(distance)
 
 
-def logarithm(distances: np.ndarray | float) -> np.ndarray:
-    """Natural logarithm of distances; what rounding makes of identical recordings stays finite."""
-    return np.log(np.maximum(distances, SMALLEST_DISTANCE))
-
-
 def own_terms(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median and half the width of the middle 68 % of each row ``(Q, C)``; NaN is left out."""
     low, median, high = np.nanpercentile(logs, (16, 50, 84), axis=1)
@@ -182,7 +177,7 @@ def calibrate(
 
 
 def calibrate_table(
-    table: WindowTable,
+    table: WindowTable | JointTable,
     codes: np.ndarray,
     *,
     shipped: PairDistribution | None = None,

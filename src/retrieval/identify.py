@@ -9,10 +9,16 @@ import numpy as np
 
 from src.errors import UserError
 from src.retrieval.blend import BLEND, blend_order, check_rerank
-from src.retrieval.calibration import Calibration, calibration_of, read_model_calibration
+from src.retrieval.calibration import (
+    calibrate_table,
+    calibration_of,
+    read_model_calibration,
+)
+from src.retrieval.joint import JointTable
 from src.retrieval.recording_windows import Recording2Windows, RecordingWindows
 from src.retrieval.references import References
 from src.retrieval.search import WindowIndex
+from src.retrieval.second_model import SecondModel
 from src.retrieval.spans import Span, matching_spans
 from src.retrieval.windows import Windows, WindowTable
 
@@ -102,6 +108,8 @@ class Identifier:
         blend: the share of ``pair_distances`` in that order.
         pair_distances: from a query and positions of references to distances, such as
             :class:`src.retrieval.qmax_references.QmaxReferences`.
+        second: another model, whose distances count as much (:mod:`src.retrieval.joint`). Every
+            reference is then compared, without an index; spans are those of the first model.
 
     Raises:
         UserError: the model is another than that of the references, or the index is damaged.
@@ -115,6 +123,7 @@ class Identifier:
         rerank: int = 0,
         blend: float = BLEND,
         pair_distances: PairDistances | None = None,
+        second: SecondModel | None = None,
     ) -> None:
         references.require_model(embedder)
         check_rerank(rerank or 1, blend)
@@ -123,19 +132,17 @@ class Identifier:
         self.pair_distances = pair_distances
         self.references = references
         self.embedder = embedder
-        self.table = references.table
-        if references.index:
-            self.index = WindowIndex.load(references.folder, references.index, references.distance)
-            if len(self.index) != len(self.table.rows):
-                raise UserError(
-                    f"the index in {references.folder} does not belong to these references; run "
-                    "tools.make_embeds again"
-                )
+        self.second = second
+        self.table: WindowTable | JointTable = references.table
+        self.index: WindowIndex | None = None
+        if second is not None:
+            self.table = JointTable.build([references.table, second.table])
+            self.calibration = calibrate_table(self.table, references.codes)
         else:
-            self.index = WindowIndex.build(self.table.rows, references.distance, kind="exact")
-        shipped = read_model_calibration(embedder.model_path, embedder.identity)
-        self.calibration: Calibration = calibration_of(references, shipped=shipped)
-        self.cohort: WindowTable = self.table.select(self.calibration.cohort)
+            self.index = _index_of(references)
+            shipped = read_model_calibration(embedder.model_path, embedder.identity)
+            self.calibration = calibration_of(references, shipped=shipped)
+        self.cohort = self.table.select(self.calibration.cohort)
 
     def __call__(
         self, query: str | os.PathLike, *, top: int = TOP, threshold: float = THRESHOLD
@@ -156,10 +163,14 @@ class Identifier:
     def answer(
         self, name: str, windows: RecordingWindows, *, top: int = TOP, threshold: float = THRESHOLD
     ) -> Answer:
-        """Answer for a recording that is embedded already; re-ranking reads ``name``, its file."""
+        """Answer for a recording that is embedded already; re-ranking and the second model read
+        ``name``, its file."""
         if top < 1 or not 0 < threshold <= 1:
             raise UserError("top must be 1 or more, and threshold above 0 and at most 1")
+        query: WindowTable | JointTable
         query = WindowTable.build([windows.wide.embeddings], self.references.distance)
+        if self.second is not None:
+            query = self.table.like([query, self.second.query(name)])
         positions, distances = self._nearest(query, max(top, self.rerank))
         if self.rerank and self.pair_distances and len(positions):
             first = self.pair_distances(name, positions[: self.rerank].tolist())[None]
@@ -184,7 +195,9 @@ class Identifier:
             for position, distance in versions:
                 row = self.references.rows[position]
                 p_value = self.calibration.p_of_best(distance, to_cohort)
-                spans = spans_between(windows, narrow[position], wide.get(position), query.distance)
+                spans = spans_between(
+                    windows, narrow[position], wide.get(position), self.references.distance
+                )
                 matches.append(VersionMatch(row.name, row.path, distance, p_value, spans))
             best = min(matches, key=lambda match: match.distance)
             matched = best.p_value is not None and best.p_value <= threshold
@@ -199,36 +212,59 @@ class Identifier:
             verdict=verdict,
             works=ranked,
             calibration=self.calibration.method,
-            recall=self.index.recall,
+            recall=1.0 if self.index is None else self.index.recall,
         )
 
-    def _nearest(self, query: WindowTable, top: int) -> tuple[np.ndarray, np.ndarray]:
+    def _nearest(self, query: WindowTable | JointTable, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Reference recordings and their distances, ascending, with all of the ``top`` best works.
 
-        The index finds windows; recordings are then compared by all their windows. As long as a
-        window of the query might have a nearer one beyond the last that was asked for, more are
-        asked for.
+        Without an index every recording is compared. An index finds windows; recordings are then
+        compared by all their windows. As long as a window of the query might have a nearer one
+        beyond the last that was asked for, more are asked for.
         """
-        k = min(len(self.table.rows), max(FIRST_WINDOWS, 4 * top))
+        k = min(len(self.table.rows), max(FIRST_WINDOWS, 4 * top)) if self.index else 0
         while True:
-            found, rows = self.index.search(query.rows, k)
-            horizon = float(found[:, -1].min())  # everything nearer has been seen
-            candidates = np.unique(self.table.recording_of(rows[rows >= 0]))
-            distances = self.table.select(candidates).nearest_to(query)[0]
-            order = np.argsort(distances, kind="stable")
-            candidates, distances = candidates[order], distances[order]
+            horizon, met = np.inf, np.arange(len(self.table))
+            if self.index is not None:
+                found, rows = self.index.search(query.rows, k)
+                horizon = float(found[:, -1].min())  # everything nearer has been seen
+                met = np.unique(self.table.recording_of(rows[rows >= 0]))
+            candidates, distances = self._in_order(met, query)
             _, firsts = np.unique(self.references.codes[candidates], return_index=True)
             firsts.sort()
             enough = len(firsts) >= top and distances[firsts[top - 1]] <= horizon
-            if enough or k >= len(self.table.rows):
+            if enough or len(met) == len(self.table) or k >= len(self.table.rows):
                 break
             k = min(len(self.table.rows), 4 * k)
         # Versions of the best works that were not met on the way belong in the answer as well.
         chosen = self.references.codes[candidates[firsts[:top]]]
-        members = np.flatnonzero(np.isin(self.references.codes, chosen))
-        distances = self.table.select(members).nearest_to(query)[0]
+        return self._in_order(np.flatnonzero(np.isin(self.references.codes, chosen)), query)
+
+    def _in_order(
+        self, recordings: np.ndarray, query: WindowTable | JointTable
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Recordings, the nearest first, and their distances."""
+        distances = self.table.select(recordings).nearest_to(query)[0]
         order = np.argsort(distances, kind="stable")
-        return members[order], distances[order]
+        return recordings[order], distances[order]
+
+
+def _index_of(references: References) -> WindowIndex:
+    """The search index on disk, or an exact one in memory.
+
+    Raises:
+        UserError: the index does not belong to the references, or is damaged.
+    """
+    rows = references.table.rows
+    if not references.index:
+        return WindowIndex.build(rows, references.distance, kind="exact")
+    index = WindowIndex.load(references.folder, references.index, references.distance)
+    if len(index) != len(rows):
+        raise UserError(
+            f"the index in {references.folder} does not belong to these references; run "
+            "tools.make_embeds again"
+        )
+    return index
 
 
 def spans_between(

@@ -24,6 +24,7 @@ from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.collection import Collection
 from src.retrieval.distances import cosine, squared_euclidean
 from src.retrieval.fourier import fourier_magnitude_embedding
+from src.retrieval.joint import joint_distances, scale_of
 from src.retrieval.metrics import rank_distances
 from src.retrieval.qmax import prepare, qmax_distances
 from src.retrieval.ranking import Ranking, rank_relevant
@@ -255,10 +256,10 @@ class Windows(_ByDistances):
 
 
 class Together(_ByDistances):
-    """Several methods at once: the sum of their distances, each in units of its own spread.
+    """Several methods at once, see :mod:`src.retrieval.joint`.
 
-    What one hears in the chords, the other may hear in the melody. Mean and standard deviation
-    are those of the distances between all different recordings of the set, whatever their works.
+    The scale of each method is that of its distances between all recordings of the set, whatever
+    their works.
 
     Args:
         parts: the methods. The first that reads cremaPCP says which version re-ranks.
@@ -284,11 +285,9 @@ class Together(_ByDistances):
         return sum(part.numbers(own) for part, own in each)
 
     def distances(self, queries, references):
-        total = np.zeros(1)
+        each = []
         for number, part in enumerate(self.parts):
             own = [query[number] for query in queries]
             others = None if references is None else [item[number] for item in references]
-            distances = part.distances(own, others)  # (N, N)
-            between = distances[~np.eye(len(distances), dtype=bool)]
-            total = total + (distances - between.mean()) / (between.std() or 1.0)
-        return total - total.min()
+            each.append(part.distances(own, others))  # (N, N)
+        return joint_distances(each, [scale_of(distances) for distances in each])

@@ -86,6 +86,17 @@ def test_identify_prints_writes_and_skips(world, tmp_path, call, capsys):
     assert "none of the queries can be used" in capsys.readouterr().err
 
 
+def test_two_models_together(world, tmp_path, call, capsys):
+    known = save_recording(tmp_path / "known.npy", 4, start_s=7, seed=6)
+    arguments = (world / "refs", known, "--device", "cpu", "--format", "json")
+    assert call(identify, *arguments, "--together", world / "refs") == 0
+    (both,) = json.loads(capsys.readouterr().out)
+    assert both["works"][0]["work"] == "work 04"
+    assert both["verdict"] == "match"
+    assert call(identify, *arguments, "--together", tmp_path / "none") == 2
+    assert "holds no references" in capsys.readouterr().err
+
+
 def test_a_folder_or_a_manifest_of_queries(world, call, capsys):
     assert call(identify, world / "refs", world / "data" / "full.txt", "--format", "csv",
                 "--top", 1, "--device", "cpu") == 0  # fmt: skip
