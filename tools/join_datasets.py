@@ -8,7 +8,7 @@ Works are joined by their name (song) and numbered anew; features stay where the
 import argparse
 from pathlib import Path
 
-from src.errors import run_front
+from src.errors import UserError, run_front
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,6 +31,8 @@ def main() -> None:
     from src.data.joined import join_datasets
     from src.data.manifest import write_manifest
 
+    if arguments.output.exists():  # the first list, if OUT.txt was forgotten
+        raise UserError(f"{arguments.output} exists already; name another file, or remove it")
     joined = join_datasets(arguments.lists, exclude=arguments.exclude)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(joined.rows, arguments.output)

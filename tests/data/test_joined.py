@@ -61,3 +61,8 @@ def test_the_front(tmp_path, monkeypatch, capsys):
     front.main()
     assert "2 recordings of 1 works, 4 left out by their works" in capsys.readouterr().out
     assert [row["utt"] for row in read_manifest(out)] == ["z1", "z2"]
+    before = a.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["tool", str(a), str(b)])
+    with pytest.raises(UserError, match="exists already"):
+        front.main()
+    assert a.read_bytes() == before
