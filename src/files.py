@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ import torch
 from src.errors import UserError
 
 _READ_BYTES = 1 << 20
+
+# To be held where numpy reads an array and other threads may be doing the same: numpy reads headers
+# with ast.literal_eval, which in CPython 3.11 (3.11.7, for one) fails now and then with a
+# SystemError when threads are in it together (python/cpython#106905).
+one_reader = threading.RLock()
 
 
 @contextmanager

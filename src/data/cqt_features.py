@@ -13,7 +13,7 @@ import numpy as np
 
 from src.audio.cqt import CQTSpec
 from src.errors import UserError
-from src.files import atomic_path, read_json, write_json
+from src.files import atomic_path, one_reader, read_json, write_json
 
 SPEC_FILE = "cqt_spec.json"
 ARCHIVE_KEY = "cqt_u8"
@@ -33,10 +33,11 @@ def open_cqt(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with one_reader, np.load(path, allow_pickle=False) as archive:
                 stored = archive[ARCHIVE_KEY]
         else:
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            with one_reader:
+                stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(
             f"the feature file {path} does not exist; extract the features again, or start in the "

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.audio.crema import File2CremaPCP
 from src.data.recordings import Recording
 from src.errors import UserError
-from src.files import atomic_path
+from src.files import atomic_path, one_reader
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ def read_features(path: Path, crema_version: str) -> np.ndarray:
         UserError: missing, damaged, of another version of crema, or not such an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with one_reader, np.load(path, allow_pickle=False) as file:
             present = [key for key in file.files if key in FEATURE_KEYS.values()]
             key = UNMARKED_KEY if present == [UNMARKED_KEY] else FEATURE_KEYS[crema_version]
             if key not in present:

@@ -22,7 +22,7 @@ from src.audio.cqt import CQTSpec
 from src.data.cqt_features import check_spec, load_cqt, read_spec
 from src.data.windows import MARK, cut_windows
 from src.errors import UserError
-from src.files import atomic_path, read_json, write_json
+from src.files import atomic_path, one_reader, read_json, write_json
 from src.models.window_embedder import Feature2Embeddings
 from src.retrieval.fingerprint import model_fingerprint
 
@@ -280,7 +280,8 @@ def _read_recording(
     if entry.get("duration") != [row.get("dur_s"), row.get("dur_ms")]:
         return None
     try:
-        arrays = [np.load(folder / f"{name}.npy") for name, _, _ in entry["windows"]]
+        with one_reader:
+            arrays = [np.load(folder / f"{name}.npy") for name, _, _ in entry["windows"]]
         embeddings = np.stack(arrays).astype(np.float32, copy=False)
     except (OSError, ValueError, KeyError, TypeError):
         return None
