@@ -4,19 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from src.errors import UserError
+from src.retrieval.recording_windows import Recording2Windows
 from src.retrieval.references import References
+from src.retrieval.window_networks import CoverHunterNetwork
 from src.training.adapt import SHRINKAGE, Gain, apply_map, fit_windows, measure_gain
-from src.training.checkpoint import (
-    export_coverhunter,
-    load_coverhunter,
-    load_move,
-    read_metadata,
-    save_generator,
-    save_move,
-)
-from src.training.generator_files import generator_path
+from src.training.checkpoint import read_metadata, save_move
+from src.training.generator_files import write_coverhunter
 
 
 @dataclass(frozen=True)
@@ -64,27 +60,26 @@ def adapt_model(
         shrinkage: see :func:`src.training.adapt.fit_map`.
 
     Raises:
-        UserError: too few works, a model that cannot be fitted, or the output cannot be written
-            or is the model itself.
+        UserError: too few works, another model than that of the references or one that cannot be
+            fitted, or the output cannot be written or is the model itself.
     """
-    source = references.model(model)
-    if output.resolve() == source.resolve():
+    cpu = torch.device("cpu")  # float64 is needed, and there is little to compute
+    embedder = Recording2Windows(references.model(model), device=cpu, settings=references.settings)
+    references.require_model(embedder)
+    source, network = embedder.model_path, embedder.network
+    own = {source, source.parent.parent} if isinstance(network, CoverHunterNetwork) else {source}
+    if output.resolve() in {path.resolve() for path in own}:
         raise UserError(f"{output} is the model that is fitted; choose another name for the result")
-    works = [row.work for row in references.rows]
-    found = references.windows_of(list(range(len(works))), "wide")
+    works = references.works
+    found = references.windows_of(range(len(works)), "wide")
     windows = [np.asarray(found[position].embeddings) for position in range(len(works))]
-    options = {"shrinkage": shrinkage, "centre": not source.is_dir()}
+    options = {"shrinkage": shrinkage, "centre": not isinstance(network, CoverHunterNetwork)}
     gain = measure_gain(windows, works, distance=references.distance, **options)
-    fitted = fit_windows(windows, works, **options)
-    if source.is_dir():
-        export_coverhunter(source, output, half=False)
-        network = load_coverhunter(output)
-        apply_map(network, fitted)
-        save_generator(network, generator_path(output, network.epoch))
+    apply_map(network.model, fit_windows(windows, works, **options))
+    if isinstance(network, CoverHunterNetwork):
+        write_coverhunter(network.model, output)
     else:
-        move = load_move(source)
-        apply_map(move, fitted)
         about = {"recordings": len(works), "works": len(set(works)), "shrinkage": shrinkage}
         metadata = {**read_metadata(source), "adapted_from": source.name, "adapted_to": about}
-        save_move(move, output, metadata=metadata)
+        save_move(network.model, output, metadata=metadata)
     return Adapted(output, len(works), len(set(works)), gain)

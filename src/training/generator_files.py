@@ -259,8 +259,24 @@ def export_coverhunter(
     Raises:
         UserError: ``source`` holds no model, or ``target`` cannot be written.
     """
-    source, target = Path(source), Path(target)
     model = load_coverhunter(source) if average == 1 else load_averaged(source, average)
+    return write_coverhunter(model, target, half=half)
+
+
+def write_coverhunter(model: CoverHunter, target: str | os.PathLike, *, half: bool = False) -> int:
+    """Write a model as a new directory; returns its size in bytes.
+
+    The configuration comes last: what is stopped on the way is no model yet.
+
+    Args:
+        model: as :func:`load_coverhunter` reads it; its configuration becomes :func:`portable`.
+        target: model directory to write.
+        half: store the weights in 16-bit floats.
+
+    Raises:
+        UserError: ``target`` cannot be written, or a weight does not fit into 16 bits.
+    """
+    target = Path(target)
     model.hparams = portable(model.hparams)
     weights = generator_path(target, model.epoch)
     save_generator(model, weights, half=half)

@@ -1,6 +1,7 @@
 """A model fitted to a collection in closed form: what the map does, and that the file holds it."""
 
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
 from src.retrieval.references import References
 from src.training.adapt import apply_map, fit_map, measure_gain
-from src.training.checkpoint import save_generator, save_move
-from src.training.generator_files import generator_path
+from src.training.checkpoint import load_coverhunter, save_generator, save_move
+from src.training.generator_files import generator_path, read_generator
 from tests.training.coverhunter_world import BINS, hparams, make_world, write_model_dir
 from tools import adapt, make_embeds
+
+LAST = "_pool_layer._final_layer.weight"
 
 
 def collection(works: int, versions: int = 3, size: int = 12) -> tuple[np.ndarray, list[str]]:
@@ -54,8 +57,8 @@ def test_works_that_were_left_out_gain():
     assert abs(nothing.after - nothing.before) < 0.05
 
 
-def trained_like(size: int) -> MOVEModel:
-    torch.manual_seed(0)
+def trained_like(size: int, seed: int = 0) -> MOVEModel:
+    torch.manual_seed(seed)
     model = MOVEModel(emb_size=size).eval()
     model.lin_bn.running_mean.normal_()
     model.lin_bn.running_var.uniform_(0.5, 2)
@@ -106,6 +109,19 @@ def test_from_recordings_to_a_re_move_model(tmp_path, typed):
     assert after.identity["features"] == {"crema": "0.2.0"}
     with pytest.raises(UserError, match="choose another name"):
         typed(adapt, tmp_path / "refs", source)
+    # A map of one model's embeddings is never written into another: neither into the one that is
+    # named, nor into the project's own, which is tried where the references' own was moved.
+    unlike, damaged = tmp_path / "unlike.pt", tmp_path / "damaged.pt"
+    save_move(trained_like(6, seed=1), unlike, metadata={"crema_version": "0.2.0"})
+    with pytest.raises(UserError, match=r"other weights than .*unlike\.pt has"):
+        typed(adapt, tmp_path / "refs", damaged, "--model", unlike)
+    unlike.replace(source)
+    with pytest.raises(UserError, match=r"other weights than .*start\.pt has"):
+        typed(adapt, tmp_path / "refs", damaged)
+    source.unlink()
+    with pytest.raises(UserError, match=r"than .* has"):
+        typed(adapt, tmp_path / "refs", damaged)
+    assert not damaged.exists()
 
 
 def refs_windows(references: References) -> np.ndarray:
@@ -113,7 +129,7 @@ def refs_windows(references: References) -> np.ndarray:
     return np.concatenate([found[position].embeddings for position in range(len(references))])
 
 
-def test_from_recordings_to_a_coverhunter(tmp_path, typed):
+def test_from_recordings_to_a_coverhunter(tmp_path, typed, monkeypatch):
     paths = make_world(tmp_path)
     folder = write_model_dir(tmp_path / "model", hparams(paths))
     torch.manual_seed(0)
@@ -130,6 +146,32 @@ def test_from_recordings_to_a_coverhunter(tmp_path, typed):
     assert not np.allclose(x, y, atol=1e-3)
     with pytest.raises(ValueError, match="cannot move the middle"):
         apply_map(model, fit_map(x, works))
+
+    # References may name one of several checkpoints; it is that which is fitted, and it stays.
+    checkpoint, kept = generator_path(folder, 1), generator_path(folder, 1).read_bytes()
+    torch.manual_seed(1)
+    other = CoverHunter({**hparams(paths), "ce": {"output_dims": 3}})
+    save_generator(other, generator_path(folder, 2))
+    header = tmp_path / "refs" / "references.json"
+    header.write_text(header.read_text("utf-8").replace(str(folder), str(checkpoint)), "utf-8")
+    typed(adapt, tmp_path / "refs", tmp_path / "again")
+    again, fitted = (load_coverhunter(tmp_path / name).state_dict() for name in ("again", "fitted"))
+    assert all(torch.equal(again[name], fitted[name]) for name in fitted)
+    for output in (folder, checkpoint):
+        with pytest.raises(UserError, match="choose another name"):
+            typed(adapt, tmp_path / "refs", output)
+    assert checkpoint.read_bytes() == kept
+
+    # Stopped before the configuration, which is written last: no model that looks finished.
+    monkeypatch.setattr(
+        "src.training.generator_files.yaml.safe_dump", Mock(side_effect=KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        typed(adapt, tmp_path / "refs", tmp_path / "stopped")
+    found = read_generator(generator_path(tmp_path / "stopped", 1)).state
+    assert torch.equal(found[LAST], fitted[LAST])
+    with pytest.raises(UserError, match=r"hparams\.yaml is missing"):
+        load_coverhunter(tmp_path / "stopped")
 
 
 @pytest.mark.parametrize(
