@@ -22,7 +22,6 @@ from src.models.window_embedder import Feature2Embeddings
 from src.retrieval.blend import BLEND
 from src.retrieval.chunk_distance import chunk_distances
 from src.retrieval.collection import Collection
-from src.retrieval.distances import cosine, squared_euclidean
 from src.retrieval.fourier import fourier_magnitude_embedding
 from src.retrieval.joint import joint_distances, scale_of
 from src.retrieval.metrics import rank_distances
@@ -30,7 +29,7 @@ from src.retrieval.qmax import prepare, qmax_distances
 from src.retrieval.ranking import Ranking, rank_relevant
 from src.retrieval.rerank import PairDistance, rerank
 from src.retrieval.testset import default_chunk_s
-from src.retrieval.windows import COSINE
+from src.retrieval.windows import COSINE, WindowTable
 from src.training.evaluation import rerank_embeddings, versions_to_find
 
 FOURIER, QMAX = "fourier", "qmax"
@@ -111,10 +110,12 @@ class _ByVector(Method):
     device: torch.device | None = None
 
     def distances(self, queries, references):
-        x = torch.stack(queries)
-        y = x if references is None else torch.stack(references)
-        distances = 1 - cosine(x, y) if self.distance == COSINE else squared_euclidean(x, y)
-        return distances.cpu().numpy()
+        own = self._table(queries)
+        return (own if references is None else self._table(references)).nearest_to(own)
+
+    def _table(self, vectors: list[torch.Tensor]) -> WindowTable:
+        """Each vector is the only window of its recording."""
+        return WindowTable.build(list(torch.stack(vectors).cpu().numpy()[:, None]), self.distance)
 
     def rank(self, queries, labels, references=None):
         return rank_relevant(

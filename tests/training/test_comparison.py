@@ -1,5 +1,6 @@
 """One table of all methods: its rows beside what other commands give, its intervals by loops."""
 
+import copy
 import csv
 import logging
 
@@ -213,6 +214,30 @@ def test_two_methods_together_by_loops(manifest, methods):
     )
     assert [row.key for row in rows.rows][2:] == [both.key, f"{both.key}+qmax"]
     assert rows.differences[0].first == both.name
+
+
+@pytest.mark.parametrize("distance", ["cosine", "pearson", "euclidean"])
+def test_distances_order_recordings_as_ranks_do(methods, distance):
+    """A row together with itself is the row alone: both measure by the distance of the model."""
+    method = copy.copy(methods[5])
+    method.distance = distance
+    vectors = list(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)) + 3)
+    labels = ["a", "a", "b", "b", "b", "c", "c", "d"]
+    twice = Together([method, method])
+    alone = method.rank(vectors, labels)
+    joined = twice.rank([(vector, vector) for vector in vectors], labels)
+    np.testing.assert_array_equal(joined.ranks, alone.ranks)
+    others = list(reversed(vectors))
+    found = method.distances(vectors, others)
+    expected = {
+        "cosine": lambda x, y: 1 - F.cosine_similarity(x, y, dim=0),
+        "pearson": lambda x, y: 1 - np.corrcoef(x, y)[0, 1],
+        "euclidean": lambda x, y: (x - y).square().mean(),
+    }[distance]
+    for query in (0, 3):
+        for reference in range(8):
+            wanted = float(expected(vectors[query], others[reference]))
+            assert found[query, reference] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_one_pair_of_recordings_has_no_spread(methods):
