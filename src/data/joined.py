@@ -1,15 +1,18 @@
 """Several lists of recordings as one: works joined by name, numbered anew."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.data.manifest import read_manifest
 from src.data.maps import add_ids
-from src.data.recordings import located_rows
+from src.data.names import RecordingNames
+from src.data.recordings import FILE_KEYS, located_rows
 from src.errors import UserError
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,32 @@ def join_datasets(
         exclude: lists whose works are left out, such as those of a test set.
 
     Raises:
-        UserError: a list cannot be read, two recordings cannot be told apart, or nothing is left.
+        UserError: a list cannot be read, two lists name the same recording, two recordings cannot
+            be told apart, or nothing is left.
     """
     unwanted = {row["song"] for path in exclude for row in read_manifest(path, required=("song",))}
+    names = RecordingNames("_")
     rows: list[dict[str, Any]] = []
-    taken: set[str] = set()
     excluded = 0
     for path in map(Path, lists):
-        folder = path.resolve().parent.name
-        for row in located_rows(path):
-            if row["song"] in unwanted:
-                excluded += 1
-                continue
-            if row["utt"] in taken:
-                row["utt"] = f"{folder}_{row['utt']}"
-            if row["utt"] in taken:
-                raise UserError(f"{path}: there is another recording called {row['utt']}")
-            taken.add(row["utt"])
-            rows.append(row)
+        found = located_rows(path)
+        kept = [row for row in found if row["song"] not in unwanted]
+        excluded += len(found) - len(kept)
+        free = names.add([(row["utt"], _marks(row)) for row in kept], path)
+        rows += [{**row, "utt": utt} for row, utt in zip(kept, free, strict=True)]
     if not rows:
         raise UserError("no recording is left: all works are among those to exclude")
     return Joined(add_ids(rows), len({row["song"] for row in rows}), excluded)
+
+
+def _marks(row: Row) -> list[Hashable]:
+    """What says which recording a line is: its features, or its sound where there are none.
+
+    Copies with noise have the sound of their original, so that the sound of a line with features
+    says it only together with the name.
+    """
+    files = {key: Path(row[key]).resolve() for key in FILE_KEYS if row.get(key)}
+    sound = files.pop("wav", None)
+    if sound is None:
+        return list(files.values())
+    return [*(files.values() or [sound]), (row["utt"], sound)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.data.manifest import read_manifest
+from src.data.names import RecordingNames
 from src.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -83,21 +84,18 @@ def find_all_recordings(
         beside: recordings whose names are taken; they are not among those returned.
 
     Raises:
-        UserError: also where that does not tell two recordings apart.
+        UserError: also where that does not tell two recordings apart, and where two sources (or
+            one and ``beside``) name the same file.
     """
-    taken = {recording.name for recording in beside}
-    recordings = []
+    names = RecordingNames("/")
+    names.add([(recording.name, [recording.path.resolve()]) for recording in beside])
+    recordings: list[Recording] = []
     for source in map(Path, sources):
-        folder = (source if source.is_dir() else source.parent).resolve().name
-        for recording in find_recordings(source):
-            if recording.name in taken:
-                recording = replace(recording, name=f"{folder}/{recording.name}")
-            if recording.name in taken:
-                raise UserError(
-                    f"{source}: there is another recording called {recording.name}; rename one"
-                )
-            taken.add(recording.name)
-            recordings.append(recording)
+        found = find_recordings(source)
+        free = names.add([(one.name, [one.path.resolve()]) for one in found], source)
+        recordings += [
+            replace(recording, name=name) for recording, name in zip(found, free, strict=True)
+        ]
     return recordings
 
 

@@ -12,7 +12,7 @@ from tools import join_datasets as front
 
 
 def write_list(folder: Path, works: str, *, name: str = "train.txt") -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, work in enumerate(works):
         (folder / f"{number}.npy").touch()
@@ -48,9 +48,42 @@ def test_works_can_be_left_out(tmp_path):
 
 def test_recordings_that_cannot_be_told_apart(tmp_path):
     a = write_list(tmp_path / "a", "x")
-    same = [a, write_list(tmp_path / "b", "x"), write_list(tmp_path / "b", "x")]
+    same = [a, write_list(tmp_path / "b", "x"), write_list(tmp_path / "c" / "b", "x")]
     with pytest.raises(UserError, match=r"another recording called b_x0"):
         join_datasets(same)
+
+
+def test_no_recording_becomes_a_version_of_itself(tmp_path):
+    folder = tmp_path / "a"
+    a = write_list(folder, "xxy")
+    b = write_list(tmp_path / "b", "xz")
+    part = folder / "part.txt"
+    write_manifest(read_manifest(a)[2:], part)
+    for lists in ([a, a], [a, b, part], [part, a]):
+        with pytest.raises(
+            UserError, match=r"\.txt: the recording (x0|y2) was named before; leave"
+        ):
+            join_datasets(lists)
+    renamed = [{**row, "utt": f"new {row['utt']}"} for row in read_manifest(a)]
+    write_manifest(renamed, folder / "renamed.txt")
+    with pytest.raises(UserError, match="new x0 was named before, as x0"):
+        join_datasets([a, folder / "renamed.txt"])
+
+    # By its sound, where one list has features and the other one not; but a copy with noise,
+    # which has the sound of its original, is another recording.
+    (folder / "x.wav").touch()
+    sound = {"song": "x", "wav": "x.wav"}
+    lines = {
+        "sound": {"utt": "x0", **sound},
+        "features": {"utt": "x0", "feat": "0.npy", **sound},
+        "noise": {"utt": "noise-x0", "feat": "1.npy", **sound},
+    }
+    paths = {name: folder / f"{name}.txt" for name in lines}
+    for name, path in paths.items():
+        write_manifest([lines[name]], path)
+    assert len(join_datasets([paths["features"], paths["noise"]]).rows) == 2
+    with pytest.raises(UserError, match="x0 was named before;"):
+        join_datasets([paths["features"], paths["sound"]])
 
 
 def test_the_front(tmp_path, monkeypatch, capsys):

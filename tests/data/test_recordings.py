@@ -7,7 +7,7 @@ import pytest
 
 from src.data.csi_stages import init_rows
 from src.data.manifest import read_manifest
-from src.data.recordings import find_recordings
+from src.data.recordings import find_all_recordings, find_recordings
 from src.errors import UserError
 from tools import make_dataset
 
@@ -89,6 +89,21 @@ def test_nothing_there(tmp_path):
     touch(tmp_path, "readme.txt")
     with pytest.raises(UserError, match="holds no recording"):
         find_recordings(tmp_path)
+
+
+def test_several_sources_have_free_names_and_each_recording_once(tmp_path):
+    touch(tmp_path, "a/x/1.wav", "b/x/1.wav", "c/b/x/1.wav")
+    a, b, c = (tmp_path / name for name in ("a", "b", "c/b"))
+    assert [r.name for r in find_all_recordings([a, b])] == ["x/1.wav", "b/x/1.wav"]
+    beside = find_all_recordings([a])
+    (found,) = find_all_recordings([b], beside=beside)
+    assert (found.name, found.path) == ("b/x/1.wav", b / "x" / "1.wav")
+    with pytest.raises(UserError, match=r"another recording called b/x/1\.wav; rename"):
+        find_all_recordings([a, b, c])
+    again = r"a: the recording x/1\.wav was named before; leave it out of one"
+    for sources, others in (([a, a], ()), ([b, tmp_path / "b" / ".." / "a"], beside)):
+        with pytest.raises(UserError, match=again):
+            find_all_recordings(sources, beside=others)
 
 
 def test_a_folder_as_a_list(tmp_path, monkeypatch, capsys):

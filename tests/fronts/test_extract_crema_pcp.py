@@ -239,7 +239,7 @@ def test_several_sources_and_recordings_for_validation(tmp_path, monkeypatch, ca
     run(monkeypatch, first, again, "--output-dir", tmp_path / "twice")
     assert load_dataset_file(tmp_path / "twice" / "benchmark_crema.pt").labels == list("xxyx")
     assert exit_code(monkeypatch, first, first, first) == 2
-    assert "another recording called a/x_1" in capsys.readouterr().err
+    assert "the recording x_1 was named before;" in capsys.readouterr().err
     assert exit_code(monkeypatch, first, "--validation", third) == 2
     assert "add --training" in capsys.readouterr().err
 
