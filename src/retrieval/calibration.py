@@ -35,7 +35,7 @@ from scipy import stats
 
 from src.errors import UserError
 from src.files import atomic_path, read_json
-from src.retrieval.joint import JointTable, logarithm
+from src.retrieval.joint import SMALLEST_SPREAD, JointTable, logarithm
 from src.retrieval.references import References
 from src.retrieval.windows import WindowTable
 
@@ -50,7 +50,6 @@ BLOCK_QUERIES = 256
 MOST_PAIRS = 20_000
 KEPT_PAIRS = 2000
 TAIL_SHARE = 0.1
-SMALLEST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)

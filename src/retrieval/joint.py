@@ -14,8 +14,11 @@ import numpy as np
 
 from src.retrieval.windows import WindowTable
 
-SMALLEST_DISTANCE = 1e-6
+SMALLEST_DISTANCE = 1e-6  # below it rounding speaks
+SMALLEST_SPREAD = 1e-6  # of logarithms; below it rounding speaks as well
+LARGEST_EXPONENT = 80.0  # exp of it, and of its negative, are numbers of single precision
 MOST_RECORDINGS = 2000  # whose distances a scale is taken from
+BLOCK_ELEMENTS = 1 << 20  # distances put together at a time: 4 MB
 Scale = tuple[float, float]
 
 
@@ -24,26 +27,45 @@ def logarithm(distances: np.ndarray | float) -> np.ndarray:
     return np.log(np.maximum(distances, SMALLEST_DISTANCE))
 
 
-def scale_of(distances: np.ndarray) -> Scale:
+def sample_recordings(n: int, seed: int = 0) -> np.ndarray:
+    """Positions of the recordings, of ``n``, whose distances a scale is taken from; ascending."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:MOST_RECORDINGS])
+
+
+def scale_of(distances: np.ndarray, *, seed: int = 0) -> Scale:
     """Mean and standard deviation of the logarithms, the diagonal left out.
 
     Args:
-        distances: ``(N, N)`` between N recordings. Without spread, or where N is 1, the standard
-            deviation is taken as 1.
+        distances: ``(N, N)`` between N recordings; what is infinite does not count. Where all are
+            equal but for rounding, or N is 1, the standard deviation is taken as 1: a model that
+            tells no recordings apart then has no say.
+        seed: of the sample of recordings, where there are many.
     """
-    between = logarithm(distances)[~np.eye(len(distances), dtype=bool)]
+    some = sample_recordings(len(distances), seed)
+    between = distances[np.ix_(some, some)][~np.eye(len(some), dtype=bool)]
+    between = logarithm(between[np.isfinite(between)])
     if not len(between):
         return 0.0, 1.0
-    return float(between.mean()), float(between.std()) or 1.0
+    middle, spread = float(between.mean()), float(between.std())
+    # Rounding moves distances by up to SMALLEST_DISTANCE, the logarithms of small ones by more.
+    rounding = max(SMALLEST_SPREAD, SMALLEST_DISTANCE / float(np.exp(middle)))
+    return middle, spread if spread > rounding else 1.0
 
 
 def joint_distances(distances: Sequence[np.ndarray], scales: Sequence[Scale]) -> np.ndarray:
-    """One distance of several, ``(Q, R)`` each, with the scale of each; float32, above 0."""
-    terms = [
-        (logarithm(own) - middle) / spread
-        for own, (middle, spread) in zip(distances, scales, strict=True)
-    ]
-    return np.exp(np.mean(terms, axis=0)).astype(np.float32)
+    """One distance of several, ``(Q, R)`` each, with the scale of each.
+
+    Returns:
+        ``(Q, R)`` float32, above 0 and finite. Nothing as large is held beside it.
+    """
+    result = np.zeros(distances[0].shape, np.float32)
+    rows = max(1, BLOCK_ELEMENTS // max(1, result.shape[1]))
+    for start in range(0, len(result), rows):
+        block = result[start : start + rows]  # a view
+        for own, (middle, spread) in zip(distances, scales, strict=True):
+            block += (logarithm(own[start : start + rows]) - middle) / (spread * len(scales))
+        np.exp(np.clip(block, -LARGEST_EXPONENT, LARGEST_EXPONENT, out=block), out=block)
+    return result
 
 
 @dataclass(frozen=True)
@@ -68,8 +90,7 @@ class JointTable:
             tables: one of each model.
             seed: of the sample of recordings, where there are many.
         """
-        n = len(tables[0])
-        some = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_RECORDINGS])
+        some = sample_recordings(len(tables[0]), seed)
         chosen = [table.select(some) for table in tables]
         return cls(tuple(tables), tuple(scale_of(table.nearest_to(table)) for table in chosen))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
+from src.retrieval import joint
 from src.retrieval.identify import Identifier
 from src.retrieval.joint import JointTable, joint_distances, scale_of
 from src.retrieval.recording_windows import Recording2Windows
@@ -21,11 +22,13 @@ def random_table(seed: int, counts: list[int], size: int) -> WindowTable:
     )
 
 
-def test_joint_distances_by_loops():
+@pytest.mark.parametrize("at_once", [joint.BLOCK_ELEMENTS, 7])
+def test_joint_distances_by_loops(monkeypatch, at_once):
+    monkeypatch.setattr(joint, "BLOCK_ELEMENTS", at_once)
     a, b = random_table(0, [1, 2, 3, 1, 2], 8), random_table(1, [2, 1, 1, 4, 1], 5)
     queries = random_table(2, [1, 2], 8), random_table(3, [3, 1], 5)
-    joint = JointTable.build([a, b])
-    assert len(joint) == 5
+    both = JointTable.build([a, b])
+    assert len(both) == 5
     expected = np.zeros((2, 5))
     for table, query in zip((a, b), queries, strict=True):
         logs = [
@@ -38,12 +41,10 @@ def test_joint_distances_by_loops():
             for r in range(5):
                 nearest = min(1 - x @ y for x in query.of(q) for y in table.of(r))
                 expected[q, r] += (np.log(nearest) - np.mean(logs)) / np.std(logs) / 2
-    found = joint.nearest_to(joint.like(queries))
+    found = both.nearest_to(both.like(queries))
     np.testing.assert_allclose(found, np.exp(expected), rtol=1e-4)
     some = np.array([3, 1])
-    np.testing.assert_array_equal(
-        joint.select(some).nearest_to(joint.like(queries)), found[:, some]
-    )
+    np.testing.assert_array_equal(both.select(some).nearest_to(both.like(queries)), found[:, some])
 
 
 def test_scales_of_very_little():
@@ -52,6 +53,51 @@ def test_scales_of_very_little():
     assert (middle, spread) == (pytest.approx(np.log(0.5)), 1.0)
     same = joint_distances([np.zeros((1, 1))], [(0.0, 1.0)])
     assert same[0, 0] > 0
+
+
+def crowded(recordings: int, apart: float) -> WindowTable:
+    """A model for which any two recordings are equally far apart, but for rounding."""
+    rotation = np.linalg.qr(np.random.default_rng(5).standard_normal((recordings + 1,) * 2))[0]
+    rows = np.sqrt(apart) * rotation[1:] + np.sqrt(1 - apart) * rotation[0]
+    return WindowTable.build(list(rows.astype(np.float32)[:, None]), "cosine")
+
+
+@pytest.mark.parametrize("apart", [1.0, 0.2, 0.01, 1e-4, 0.0])
+def test_a_model_that_tells_nothing_apart_has_no_say(apart):
+    model, collapsed = random_table(0, [1] * 24, 8), crowded(24, apart)
+    alone = model.nearest_to(model)
+    found = collapsed.nearest_to(collapsed)
+    assert found[~np.eye(24, dtype=bool)] == pytest.approx(apart, abs=1e-6)
+    both = JointTable.build([model, collapsed])
+    assert both.scales[1][1] == 1.0
+    together = both.nearest_to(both)
+    different = ~np.eye(24, dtype=bool)
+    order = np.argsort(alone[different], kind="stable")
+    # But for pairs that are as far apart as the other model's rounding can tell.
+    assert (np.diff(np.log(together[different][order])) > -0.01).all()
+    assert (together > 0).all()
+    # A spread of what is much like rounding still gives no distance of 0 or infinity.
+    extreme = joint_distances([alone, found], [both.scales[0], (-50.0, 1e-5)])
+    assert np.isfinite(extreme).all()
+    assert (joint_distances([alone], [(50.0, 1e-5)]) > 0).all()
+
+
+def test_scales_of_many_recordings_and_of_what_is_infinitely_far(monkeypatch):
+    rng = np.random.default_rng(0)
+    distances = rng.random((40, 40)) + 0.1
+    monkeypatch.setattr(joint, "MOST_RECORDINGS", 10)
+    some = joint.sample_recordings(40, seed=3)
+    assert len(set(some)) == 10
+    logs = [np.log(distances[i, j]) for i in some for j in some if i != j]
+    assert scale_of(distances, seed=3) == pytest.approx((np.mean(logs), np.std(logs)))
+    # Qmax has no limit; what finds nothing in common is the last, and says nothing of the rest.
+    distances[some[0], some[1]] = np.inf
+    scale = scale_of(distances, seed=3)
+    del logs[0]
+    assert scale == pytest.approx((np.mean(logs), np.std(logs)))
+    found = joint_distances([distances, rng.random((40, 40))], [scale, (0.0, 1.0)])
+    assert np.isfinite(found).all()
+    assert found.argmax() == some[0] * 40 + some[1]
 
 
 @pytest.fixture(scope="module")
