@@ -164,7 +164,9 @@ def _from_manifest(manifest: Path) -> list[Recording]:
 def located_rows(
     path: str | os.PathLike, *, required: Sequence[str] = ("utt", "song")
 ) -> list[dict[str, Any]]:
-    """Lines of a manifest with the files they name where those lie now.
+    """Lines of a manifest with the absolute paths of the files they name, where those lie now.
+
+    Such lines can be written into another list, which means the same files from everywhere.
 
     Args:
         path: of the manifest.
@@ -173,9 +175,15 @@ def located_rows(
     Raises:
         UserError: the manifest cannot be read, or a line lacks a key.
     """
-    folder = Path(path).parent
+    folder = Path(path).absolute().parent
+
+    def lies(name: str) -> str:
+        found = locate(name, folder)
+        # What is missing is not looked for elsewhere later, where another file may have its name.
+        return str(found.absolute() if found.is_file() else folder / found)
+
     return [
-        {**row, **{key: str(locate(row[key], folder)) for key in FILE_KEYS if row.get(key)}}
+        {**row, **{key: lies(row[key]) for key in FILE_KEYS if row.get(key)}}
         for row in read_manifest(path, required=required)
     ]
 

@@ -7,6 +7,7 @@ import pytest
 
 from src.data.joined import join_datasets
 from src.data.manifest import read_manifest, write_manifest
+from src.data.recordings import located_rows
 from src.errors import UserError
 from tools import join_datasets as front
 
@@ -84,6 +85,28 @@ def test_no_recording_becomes_a_version_of_itself(tmp_path):
     assert len(join_datasets([paths["features"], paths["noise"]]).rows) == 2
     with pytest.raises(UserError, match="x0 was named before;"):
         join_datasets([paths["features"], paths["sound"]])
+
+
+def test_a_joined_list_means_the_same_files_from_everywhere(tmp_path, monkeypatch):
+    """Not those of another corpus that have the same names there."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for place in (here, elsewhere):
+        for corpus in ("a", "b"):
+            write_list(place / corpus, "xy")
+    monkeypatch.chdir(here)
+    names = {"a": "a/0.npy", "b": "gone/9.npy"}  # from the current folder, and missing
+    for corpus, name in names.items():
+        write_manifest([{"utt": corpus, "song": "x", "feat": name}], Path(corpus, "list.txt"))
+    monkeypatch.setattr(sys, "argv", ["tool", "joined.txt", "a/list.txt", "b/list.txt"])
+    front.main()
+    (elsewhere / "gone").mkdir()
+    (elsewhere / "gone" / "9.npy").touch()
+    (here / "joined.txt").rename(elsewhere / "joined.txt")
+    monkeypatch.chdir(elsewhere)
+    first, second = (Path(row["feat"]) for row in located_rows("joined.txt"))
+    assert first == here / "a" / "0.npy"
+    assert second.is_absolute()
+    assert not second.exists()
 
 
 def test_the_front(tmp_path, monkeypatch, capsys):
