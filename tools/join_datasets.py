@@ -36,7 +36,8 @@ def main() -> None:
     joined = join_datasets(arguments.lists, exclude=arguments.exclude)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(joined.rows, arguments.output)
-    left_out = f", {joined.excluded} left out by their works" if joined.excluded else ""
+    # Told also when it is none: then the lists to exclude may have other names for their works.
+    left_out = f", {joined.excluded} left out by their works" if arguments.exclude else ""
     print(f"{arguments.output}: {len(joined.rows)} recordings of {joined.works} works{left_out}")
 
 

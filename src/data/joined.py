@@ -8,7 +8,7 @@ from typing import Any
 
 from src.data.manifest import read_manifest
 from src.data.maps import add_ids
-from src.data.names import RecordingNames
+from src.data.names import RecordingNames, work_key
 from src.data.recordings import FILE_KEYS, located_rows
 from src.errors import UserError
 
@@ -35,8 +35,9 @@ def join_datasets(
 ) -> Joined:
     """Join lists of recordings.
 
-    Recordings of one ``song`` are versions of one work, whichever list they come from. A
-    recording whose ``utt`` is taken gets the name of its list's folder before it.
+    Recordings of one ``song`` are versions of one work, whichever list they come from and
+    however its accents are encoded. A recording whose ``utt`` is taken gets the name of its
+    list's folder before it.
 
     Args:
         lists: ``dataset.txt``, ``train.txt``, ``full.txt``, ...
@@ -46,19 +47,24 @@ def join_datasets(
         UserError: a list cannot be read, two lists name the same recording, two recordings cannot
             be told apart, or nothing is left.
     """
-    unwanted = {row["song"] for path in exclude for row in read_manifest(path, required=("song",))}
+    unwanted = {
+        work_key(row["song"]) for path in exclude for row in read_manifest(path, required=("song",))
+    }
+    songs: dict[str, str] = {}  # a work is called what it is called first
     names = RecordingNames("_")
     rows: list[dict[str, Any]] = []
     excluded = 0
     for path in map(Path, lists):
         found = located_rows(path)
-        kept = [row for row in found if row["song"] not in unwanted]
+        kept = [row for row in found if work_key(row["song"]) not in unwanted]
         excluded += len(found) - len(kept)
         free = names.add([(row["utt"], _marks(row)) for row in kept], path)
-        rows += [{**row, "utt": utt} for row, utt in zip(kept, free, strict=True)]
+        for row, utt in zip(kept, free, strict=True):
+            song = songs.setdefault(work_key(row["song"]), row["song"])
+            rows.append({**row, "utt": utt, "song": song})
     if not rows:
         raise UserError("no recording is left: all works are among those to exclude")
-    return Joined(add_ids(rows), len({row["song"] for row in rows}), excluded)
+    return Joined(add_ids(rows), len(songs), excluded)
 
 
 def _marks(row: Row) -> list[Hashable]:

@@ -1,9 +1,15 @@
-"""Names of recordings, each of them once."""
+"""When two works or two recordings are one, whatever their names."""
 
+import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 from src.errors import UserError
+
+
+def work_key(song: object) -> str:
+    """A work's name as it is compared: ``Águas`` is one work, however its accent is encoded."""
+    return unicodedata.normalize("NFC", str(song)).strip()
 
 
 class RecordingNames:

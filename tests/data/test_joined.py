@@ -1,6 +1,7 @@
 """Lists of recordings, joined."""
 
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def test_works_can_be_left_out(tmp_path):
     assert joined.works == 2
     with pytest.raises(UserError, match="no recording is left"):
         join_datasets([a, b], exclude=[a, b])
+
+
+def test_a_work_is_one_however_its_accents_are_encoded(tmp_path):
+    def named(folder: str, *songs: str) -> Path:
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "list.txt"
+        rows = [{"utt": f"{folder}{n}", "song": song} for n, song in enumerate(songs)]
+        write_manifest(rows, path)
+        return path
+
+    mac = unicodedata.normalize("NFD", "Águas")
+    here = unicodedata.normalize("NFC", "Águas")
+    assert mac != here
+    a, b = named("a", mac, "Luiza"), named("b", f"{here} ")
+    joined = join_datasets([a, b])
+    assert joined.works == 2
+    assert [row["song"] for row in joined.rows] == [mac, "Luiza", mac]
+    assert [row["song_id"] for row in joined.rows] == [0, 1, 0]
+    excluded = join_datasets([a], exclude=[b])
+    assert [row["song"] for row in excluded.rows] == ["Luiza"]
+    assert excluded.excluded == 1
 
 
 def test_recordings_that_cannot_be_told_apart(tmp_path):
@@ -117,6 +139,15 @@ def test_the_front(tmp_path, monkeypatch, capsys):
     front.main()
     assert "2 recordings of 1 works, 4 left out by their works" in capsys.readouterr().out
     assert [row["utt"] for row in read_manifest(out)] == ["z1", "z2"]
+    other = write_list(tmp_path / "c", "w")
+    for more, words in (
+        ([], "3 recordings of 2 works\n"),
+        (["--exclude", str(other)], "2 works, 0 left out by their works\n"),
+    ):
+        out.unlink()
+        monkeypatch.setattr(sys, "argv", ["tool", str(out), str(b), *more])
+        front.main()
+        assert capsys.readouterr().out.endswith(words)
     before = a.read_bytes()
     monkeypatch.setattr(sys, "argv", ["tool", str(a), str(b)])
     with pytest.raises(UserError, match="exists already"):
