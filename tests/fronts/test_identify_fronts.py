@@ -12,7 +12,13 @@ from src.retrieval import references
 from src.retrieval.reference_builder import LOCK
 from src.retrieval.window_networks import open_network
 from src.training.paths import DEFAULT_COVERHUNTER, DEFAULT_MODEL, find_model, model_file
-from tests.retrieval.collection import model_dir, save_recording, stand_in, write_collection
+from tests.retrieval.collection import (
+    HALF_DEAF,
+    model_dir,
+    save_recording,
+    stand_in,
+    write_collection,
+)
 from tools import compare, compute_centroids, identify, make_embeds, plot_histogram
 
 
@@ -31,15 +37,16 @@ def call(monkeypatch):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Model directory, full.txt and the references made of them by the tool."""
+    """Two models, full.txt and the references made of them by the tool, ``refs`` and ``refs2``."""
     root = tmp_path_factory.mktemp("fronts")
     manifest = write_collection(root / "data", range(12))
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        model = model_dir(root / "model")
-        arguments = ["tool", str(model), str(manifest), str(root / "refs"), "--device", "cpu"]
-        patch.setattr(sys, "argv", arguments)
-        make_embeds.main()
+        for name, refs in (("model", "refs"), (HALF_DEAF, "refs2")):
+            model = model_dir(root / name)
+            arguments = ["tool", str(model), str(manifest), str(root / refs), "--device", "cpu"]
+            patch.setattr(sys, "argv", arguments)
+            make_embeds.main()
     return root
 
 
@@ -89,10 +96,22 @@ def test_identify_prints_writes_and_skips(world, tmp_path, call, capsys):
 def test_two_models_together(world, tmp_path, call, capsys):
     known = save_recording(tmp_path / "known.npy", 4, start_s=7, seed=6)
     arguments = (world / "refs", known, "--device", "cpu", "--format", "json")
-    assert call(identify, *arguments, "--together", world / "refs") == 0
-    (both,) = json.loads(capsys.readouterr().out)
-    assert both["works"][0]["work"] == "work 04"
-    assert both["verdict"] == "match"
+    answers = {}
+    for refs, more in (
+        ("refs", []),
+        ("refs2", []),
+        ("refs", ["--together", world / "refs2"]),
+        ("refs2", ["--together", world / "refs"]),
+    ):
+        assert call(identify, world / refs, *arguments[1:], *more) == 0
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert answer["works"][0]["work"] == "work 04"
+        assert answer["verdict"] == "match"
+        orders = [[work["work"] for work in answer["works"]], answer["works"][0]["distance"]]
+        answers[refs, bool(more)] = orders
+    # Two distances as one: whichever is named first, and neither's own order.
+    assert answers["refs", True] == answers["refs2", True]
+    assert len({str(answer) for answer in answers.values()}) == 3
     assert call(identify, *arguments, "--together", tmp_path / "none") == 2
     assert "holds no references" in capsys.readouterr().err
 

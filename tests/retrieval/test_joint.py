@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from src.data.manifest import read_manifest, write_manifest
 from src.errors import UserError
 from src.retrieval import joint
 from src.retrieval.identify import Identifier
@@ -12,7 +13,14 @@ from src.retrieval.joint import JointTable, joint_distances, scale_of
 from src.retrieval.recording_windows import Recording2Windows
 from src.retrieval.second_model import SecondModel
 from src.retrieval.windows import WindowTable
-from tests.retrieval.collection import build, model_dir, save_recording, stand_in, write_collection
+from tests.retrieval.collection import (
+    HALF_DEAF,
+    build,
+    model_dir,
+    save_recording,
+    stand_in,
+    write_collection,
+)
 
 
 def random_table(seed: int, counts: list[int], size: int) -> WindowTable:
@@ -102,16 +110,28 @@ def test_scales_of_many_recordings_and_of_what_is_infinitely_far(monkeypatch):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """References of 12 works by two models, the second of which sorts them otherwise."""
+    """References of 12 works by two models; the second ones have another recording in front."""
     root = tmp_path_factory.mktemp("joint")
     manifest = write_collection(root / "data", range(12))
+    more = save_recording(root / "data" / "cqt_feat" / "a.cqt.npy", 70)
+    rows = [{"utt": "a", "song": "work 70", "feat": str(more)}, *read_manifest(manifest)]
+    write_manifest(rows, root / "data" / "more.txt")
     made = []
-    for name, scale in (("one", 1.0), ("two", 3.0)):
+    for name, listed in (("one", manifest), (HALF_DEAF, root / "data" / "more.txt")):
         with pytest.MonkeyPatch.context() as patch:
-            stand_in(patch, scale=scale)
+            stand_in(patch)
             embedder = Recording2Windows(model_dir(root / name), device="cpu")
-        made += [embedder, build(manifest, root / f"refs_{name}", embedder)[0]]
+        made += [embedder, build(listed, root / f"refs {name}", embedder)[0]]
     return made
+
+
+def test_recordings_of_the_second_model_are_found_by_name(world):
+    _, references, other, others = world
+    assert [row.name for row in others.rows] == ["a", *(row.name for row in references.rows)]
+    second = SecondModel.beside(references, others, other)
+    assert len(second.table) == len(references)
+    for position in range(len(references)):
+        np.testing.assert_array_equal(second.table.of(position), others.table.of(position + 1))
 
 
 def test_a_second_model_counts_as_much(world, tmp_path):
@@ -128,7 +148,7 @@ def test_a_second_model_counts_as_much(world, tmp_path):
     assert identifier(save_recording(tmp_path / "u.npy", 60)).verdict == "nothing here matches"
 
     # A second model that takes work 3 for work 8 (its references in the opposite order).
-    reversed_table = others.table.select(np.arange(len(others))[::-1])
+    reversed_table = second.table.select(np.arange(len(references))[::-1])
     against = Identifier(references, embedder, second=replace(second, table=reversed_table))
     unsure = against(query, top=2)
     assert {work.work for work in unsure.works} == {"work 03", "work 08"}
@@ -137,10 +157,11 @@ def test_a_second_model_counts_as_much(world, tmp_path):
 
 def test_references_of_other_recordings_are_refused(world):
     embedder, references, other, others = world
-    fewer = replace(others, rows=others.rows[1:])
+    front, first, *rest = others.rows
+    fewer = replace(others, rows=(front, *rest))
     with pytest.raises(UserError, match=r"lacks 1 recordings of .*such as w00v0; make both"):
         SecondModel.beside(references, fewer, other)
-    renamed = replace(others, rows=(replace(others.rows[0], work="another"), *others.rows[1:]))
+    renamed = replace(others, rows=(front, replace(first, work="another"), *rest))
     with pytest.raises(UserError, match=r"w00v0 is a version of work 00 in .* but of another in"):
         SecondModel.beside(references, renamed, other)
     with pytest.raises(UserError, match="other weights"):
