@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", type=Path, help="default: the model that made the references")
     add("--together", type=Path, metavar="REFS2", help="references of the same recordings made "
         "with another model, whose distances count as much")  # fmt: skip
+    add("--together-model", type=Path, metavar="PATH", help="default: the model that made REFS2")
     add("--top", type=int, default=5, help="works to name for each query (default: 5)")
     add("--threshold", type=float, default=0.05, metavar="P",
         help="largest p-value of a match (default: 0.05)")  # fmt: skip
@@ -51,6 +52,8 @@ def main() -> None:
     check_rerank(arguments.rerank or 1, arguments.rerank_blend)
     if not 0 < arguments.threshold <= 1:
         raise UserError("--threshold must lie above 0 and at most at 1")
+    if arguments.together_model and not arguments.together:
+        raise UserError("--together-model is the model of REFS2; name these with --together")
 
     from tqdm import tqdm
 
@@ -70,7 +73,8 @@ def main() -> None:
     second = None
     if arguments.together:
         others = References.load(arguments.together)
-        also = Recording2Windows(others.model(), device=device, settings=others.settings)
+        model = others.model(arguments.together_model, option="--together-model")
+        also = Recording2Windows(model, device=device, settings=others.settings)
         second = SecondModel.beside(references, others, also)
     queries = list_queries(arguments.queries, embedder)
     identifier = Identifier(

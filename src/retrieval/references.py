@@ -194,24 +194,30 @@ class References:
         with open_block(self.folder / block) as arrays:
             return len(arrays["wide_offsets"]) - 1
 
-    def model(self, named: Path | None = None) -> Path:
+    def model(self, named: Path | None = None, *, option: str = "--model") -> Path:
         """The model for queries: the one named, else the one that made the references.
 
         Where that is no longer in its place, the project's own is returned, which
         :meth:`require_model` accepts if its weights are the same.
+
+        Args:
+            named: a path.
+            option: by which a person names it.
 
         Raises:
             UserError: the model named is not there.
         """
         if named is not None:
             if not named.exists():
-                raise UserError(f"the model {named} is not there; correct --model or leave it out")
+                raise UserError(f"the model {named} is not there; correct {option} or leave it out")
             return named
         if Path(self.model_path).exists():
             return Path(self.model_path)
         logger.warning(
-            "%s, the model of the references, is not there (name it with --model); trying %s",
+            "%s, the model of %s, is not there (name it with %s); trying %s",
             self.model_path,
+            self.folder,
+            option,
             DEFAULT_MODEL,
         )
         return DEFAULT_MODEL

@@ -1,6 +1,7 @@
 """make_embeds, identify, compare, compute_centroids and plot_histogram as they are typed."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -114,6 +115,29 @@ def test_two_models_together(world, tmp_path, call, capsys):
     assert len({str(answer) for answer in answers.values()}) == 3
     assert call(identify, *arguments, "--together", tmp_path / "none") == 2
     assert "holds no references" in capsys.readouterr().err
+
+
+def test_the_second_of_two_models_was_moved(world, tmp_path, call, capsys, caplog):
+    query = save_recording(tmp_path / "q.npy", 4, start_s=7, seed=6)
+    arguments = (world / "refs", query, "--device", "cpu", "--together")
+    away = tmp_path / "refs2"
+    shutil.copytree(world / "refs2", away)
+    text = (away / "references.json").read_text("utf-8")
+    moved = text.replace(str(world / HALF_DEAF), str(tmp_path / "moved"))
+    (away / "references.json").write_text(moved, "utf-8")
+    assert call(identify, *arguments, away) == 2
+    assert f"{away} was made with another kind of model" in capsys.readouterr().err
+    assert f"the model of {away}, is not there (name it with --together-model)" in caplog.text
+    assert call(identify, *arguments, away, "--together-model", world / HALF_DEAF) == 0
+    named = capsys.readouterr().out
+    assert call(identify, *arguments, world / "refs2") == 0
+    assert capsys.readouterr().out == named
+    assert call(identify, *arguments, away, "--together-model", world / "model") == 2
+    assert f"{away} was made with other weights" in capsys.readouterr().err
+    assert call(identify, *arguments, away, "--together-model", tmp_path / "none") == 2
+    assert "correct --together-model" in capsys.readouterr().err
+    assert call(identify, *arguments[:-1], "--together-model", world / HALF_DEAF) == 2
+    assert "name these with --together" in capsys.readouterr().err
 
 
 def test_a_folder_or_a_manifest_of_queries(world, call, capsys):
