@@ -31,7 +31,10 @@ class Joined:
 
 
 def join_datasets(
-    lists: Sequence[str | os.PathLike], *, exclude: Sequence[str | os.PathLike] = ()
+    lists: Sequence[str | os.PathLike],
+    *,
+    exclude: Sequence[str | os.PathLike] = (),
+    same_works: Mapping[str, str] | None = None,
 ) -> Joined:
     """Join lists of recordings.
 
@@ -42,20 +45,30 @@ def join_datasets(
     Args:
         lists: ``dataset.txt``, ``train.txt``, ``full.txt``, ...
         exclude: lists whose works are left out, such as those of a test set.
+        same_works: family by work, see :func:`src.corpus.families.read_same_works`. As in a
+            corpus, works of a family are one work, called by the name of the family, and are left
+            out together.
 
     Raises:
         UserError: a list cannot be read, two lists name the same recording, two recordings cannot
             be told apart, or nothing is left.
     """
+    families = {work_key(work): family for work, family in (same_works or {}).items()}
+
+    def family(song: str) -> str:
+        return families.get(work_key(song), song)
+
     unwanted = {
-        work_key(row["song"]) for path in exclude for row in read_manifest(path, required=("song",))
+        work_key(family(row["song"]))
+        for path in exclude
+        for row in read_manifest(path, required=("song",))
     }
     songs: dict[str, str] = {}  # a work is called what it is called first
     names = RecordingNames("_")
     rows: list[dict[str, Any]] = []
     excluded = 0
     for path in map(Path, lists):
-        found = located_rows(path)
+        found = [{**row, "song": family(row["song"])} for row in located_rows(path)]
         kept = [row for row in found if work_key(row["song"]) not in unwanted]
         excluded += len(found) - len(kept)
         free = names.add([(row["utt"], _marks(row)) for row in kept], path)

@@ -2,10 +2,12 @@
 
 import sys
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from src.corpus.families import write_same_works
 from src.data.joined import join_datasets
 from src.data.manifest import read_manifest, write_manifest
 from src.data.recordings import located_rows
@@ -13,7 +15,7 @@ from src.errors import UserError
 from tools import join_datasets as front
 
 
-def write_list(folder: Path, works: str, *, name: str = "train.txt") -> Path:
+def write_list(folder: Path, works: Iterable[str], *, name: str = "train.txt") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, work in enumerate(works):
@@ -67,6 +69,35 @@ def test_a_work_is_one_however_its_accents_are_encoded(tmp_path):
     excluded = join_datasets([a], exclude=[b])
     assert [row["song"] for row in excluded.rows] == ["Luiza"]
     assert excluded.excluded == 1
+
+
+def test_works_of_a_family_are_one(tmp_path, monkeypatch, capsys):
+    """With the file that corpora are made with: a melody is not on both sides of a split."""
+    a, b = write_list(tmp_path / "a", "uvw"), write_list(tmp_path / "b", "xyz")
+    test = write_list(tmp_path / "test", "v")
+    write_same_works([["v", "z"], ["u", "x"], ["not", "here"]], tmp_path / "same.json")
+    out = tmp_path / "out.txt"
+    arguments = [str(out), str(a), str(b), "--exclude", str(test)]
+    monkeypatch.setattr(sys, "argv", ["tool", *arguments])
+    front.main()
+    assert [row["song"] for row in read_manifest(out)] == list("uwxyz")
+    out.unlink()
+    monkeypatch.setattr(
+        sys, "argv", ["tool", *arguments, "--same-works", str(tmp_path / "same.json")]
+    )
+    capsys.readouterr()
+    front.main()
+    assert "4 recordings of 3 works, 2 left out by their works" in capsys.readouterr().out
+    rows = read_manifest(out)
+    assert [(row["utt"], row["song"]) for row in rows] == [
+        ("u0", "u"), ("w2", "w"), ("x0", "u"), ("y1", "y"),
+    ]  # fmt: skip
+    assert [row["song_id"] for row in rows] == [0, 1, 0, 2]
+    # However the accents are encoded, and with a family whose name is not among the works.
+    mac = unicodedata.normalize("NFD", "é")
+    joined = join_datasets([write_list(tmp_path / "c", [mac, "w"]), a], same_works={
+        unicodedata.normalize("NFC", "é"): "a", "v": "a"})  # fmt: skip
+    assert [row["song"] for row in joined.rows] == ["a", "w", "u", "a", "w"]
 
 
 def test_recordings_that_cannot_be_told_apart(tmp_path):
