@@ -188,6 +188,13 @@ def build_parser() -> argparse.ArgumentParser:
         f"their length in time (default {ADDITIONS['mean_frames']}, as the original).",
     )
     more.add_argument(
+        "--padding",
+        type=int,
+        metavar="FRAMES",
+        help="Silent frames that the network puts before and after a recording (default "
+        f"{ADDITIONS['padding']}, as the original).",
+    )
+    more.add_argument(
         "--start_from",
         type=Path,
         metavar="MODEL.pt",

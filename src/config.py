@@ -58,8 +58,8 @@ ABBREVIATIONS = {
 
 # Options that this project adds, with their defaults. They are absent from the defaults files,
 # and stand at the end of a name; models trained without them keep theirs.
-ADDITIONS = {"temperature": 0.2, "mean_frames": 1}
-ADDED_ABBREVIATIONS = {"temperature": "t", "mean_frames": "mf"}
+ADDITIONS = {"temperature": 0.2, "mean_frames": 1, "padding": 0}
+ADDED_ABBREVIATIONS = {"temperature": "t", "mean_frames": "mf", "padding": "pad"}
 FRAMES_TO_AVERAGE = (1, 2, 4, 5, 10, 20)  # divisors of 20, the longest step in time of MOVE
 
 Number = int | float  # an integer stays an integer: it is part of the experiment's name
@@ -98,6 +98,7 @@ class RemoveConfig(BaseModel):
     pruning_iterations: int = Field(ge=0, le=7)
     temperature: Number = Field(default=ADDITIONS["temperature"], gt=0)
     mean_frames: Literal[FRAMES_TO_AVERAGE] = ADDITIONS["mean_frames"]
+    padding: int = Field(default=ADDITIONS["padding"], ge=0)
 
     @model_validator(mode="after")
     def _batches_hold_cliques(self) -> "RemoveConfig":

@@ -35,11 +35,21 @@ def main() -> None:
         help="MOVE: the version of crema by which recordings are described for it from now on, "
         "where another than that of its training was found to be better",
     )
+    parser.add_argument(
+        "--padding",
+        type=int,
+        metavar="FRAMES",
+        help="MOVE: silent frames that it puts before and after a recording from now on",
+    )
     arguments = parser.parse_args()
+    if arguments.padding is not None and arguments.padding < 0:
+        raise UserError("--padding must be 0 or more frames")
     half = not arguments.full
     if arguments.source.is_dir():
-        if arguments.crema_for_sound:
-            raise UserError("--crema-for-sound is for MOVE files; CoverHunter reads a CQT")
+        if arguments.crema_for_sound or arguments.padding is not None:
+            raise UserError(
+                "--crema-for-sound and --padding are for MOVE files; CoverHunter reads a CQT"
+            )
         size = export_coverhunter(
             arguments.source, arguments.target, half=half, average=arguments.average
         )
@@ -49,6 +59,7 @@ def main() -> None:
             arguments.target,
             half=half,
             crema_for_sound=arguments.crema_for_sound,
+            padding=arguments.padding,
         )
     else:
         raise UserError("--average is for CoverHunter directories; leave it out for a MOVE file")

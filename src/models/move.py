@@ -49,7 +49,9 @@ class MOVEModel(nn.Module):
     receptive field (320 frames) are padded with zeros at the end.
 
     A network with ``mean_frames`` above 1 is not the published one: it averages so many frames of
-    its input and looks at the same spans of time with fewer taps, for a fraction of the work.
+    its input and looks at the same spans of time with fewer taps, for a fraction of the work. Nor
+    is one with ``padding``: without it the first and last moments of a recording are seen at the
+    edge of few receptive fields only, which costs short recordings most of what they hold.
 
     ``forward`` is ``head(features(x))``: ``features`` is everything up to the summary over time,
     ``head`` the last linear layer and the final activation.
@@ -62,14 +64,15 @@ class MOVEModel(nn.Module):
         final_activation: 0 none, 1 sigmoid, 2 tanh, 3 batch normalisation without scale and shift.
         mean_frames: frames of the input that are averaged before the first layer, one of 1, 2, 4,
             5, 10, 20; frames that are left over at the end are dropped.
+        padding: silent frames put before and after the chroma, 0 or more.
 
     Attributes:
         fin_emb_size: current size of the embedding (pruning writes the active size here).
         receptive_field: shortest input in frames.
 
     Raises:
-        ValueError: ``final_activation`` is not 0..3, ``emb_size`` is not positive, or
-            ``mean_frames`` is none of its values.
+        ValueError: ``final_activation`` is not 0..3, ``emb_size`` is not positive,
+            ``mean_frames`` is none of its values, or ``padding`` is negative.
     """
 
     def __init__(
@@ -78,8 +81,11 @@ class MOVEModel(nn.Module):
         sum_method: int = 4,
         final_activation: int = 3,
         mean_frames: int = 1,
+        padding: int = 0,
     ) -> None:
         super().__init__()
+        if padding < 0:
+            raise ValueError(f"padding must be 0 or more frames, not {padding!r}")
         if mean_frames not in MEAN_FRAMES:
             raise ValueError(f"mean_frames must be one of {MEAN_FRAMES}, not {mean_frames!r}")
         if final_activation not in range(4):
@@ -87,6 +93,7 @@ class MOVEModel(nn.Module):
         self.sum_method = sum_method
         self.final_activation = final_activation
         self.mean_frames = mean_frames
+        self.padding = padding
         last = CHANNELS if sum_method in (0, 1, 2) else 2 * SUMMARY_SIZE
 
         self.autopool_p = nn.Parameter(torch.tensor(0.0))
@@ -142,6 +149,8 @@ class MOVEModel(nn.Module):
                 f"MOVE takes doubled chroma of shape (batch, 1, {CHROMA_ROWS}, frames), "
                 f"not {tuple(chroma.shape)}"
             )
+        if self.padding:
+            chroma = functional.pad(chroma, (self.padding, self.padding))
         chroma = pad_to_receptive_field(chroma, self.receptive_field)
         if self.mean_frames > 1:
             chroma = functional.avg_pool2d(chroma, (1, self.mean_frames))  # (B, 1, 23, T / mean)

@@ -12,7 +12,7 @@ def model_fingerprint(model: nn.Module) -> str:
 
     Equal on every device; another precision of the weights is another model. What
     ``model.feature_spec`` says (if it is there) counts, because the same weights on other
-    features give other embeddings.
+    features give other embeddings; so does the ``padding`` of a MOVE model.
 
     Returns:
         64 hexadecimal digits.
@@ -27,4 +27,6 @@ def model_fingerprint(model: nn.Module) -> str:
         digest.update(json.dumps(spec.to_dict(), sort_keys=True).encode())
     mean_size = getattr(model, "mean_size", None)
     digest.update(f"mean_size {mean_size}".encode())
+    if padding := getattr(model, "padding", 0):
+        digest.update(f" padding {padding}".encode())
     return digest.hexdigest()

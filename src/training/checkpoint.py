@@ -83,6 +83,7 @@ def save_move(
         "sum_method": model.sum_method,
         "final_activation": model.final_activation,
         "mean_frames": model.mean_frames,
+        "padding": model.padding,
         "precision": "float16" if half else "float32",
     }
     write_json({**(metadata or {}), **description}, metadata_path(path))
@@ -91,8 +92,8 @@ def save_move(
 def load_move(path: str | os.PathLike, *, emb_size: int | None = None) -> MOVEModel:
     """Read a MOVE model, ours or the original's, in eval mode on the CPU in float32.
 
-    The embedding size is the file's. Summary, final activation and averaged frames are those of the
-    description beside the file, by default the published ones (4, 3 and 1).
+    The embedding size is the file's. Summary, final activation, averaged frames and padding
+    are those of the description beside the file, by default the published ones (4, 3, 1 and 0).
 
     Args:
         path: a plain state dict written by ``torch.save``; 16-bit weights are widened.
@@ -136,7 +137,7 @@ def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 def _empty_move(emb_size: int, metadata: dict[str, Any], path: Path) -> MOVEModel:
     """A MOVE model without weights: nothing is drawn, so no random state is touched."""
-    published = {"sum_method": 4, "final_activation": 3, "mean_frames": 1}
+    published = {"sum_method": 4, "final_activation": 3, "mean_frames": 1, "padding": 0}
     options = {name: metadata.get(name, value) for name, value in published.items()}
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int):
@@ -154,6 +155,7 @@ def export_move(
     *,
     half: bool = True,
     crema_for_sound: str | None = None,
+    padding: int | None = None,
 ) -> int:
     """Copy a MOVE model with its description; returns the size of the new file in bytes.
 
@@ -163,6 +165,8 @@ def export_move(
         half: store the weights in 16-bit floats.
         crema_for_sound: version of crema to describe recordings with from now on; None leaves that
             as it is.
+        padding: silent frames that the model puts around a recording from now on; None leaves that
+            as it is.
 
     Raises:
         UserError: ``source`` is no MOVE model, or ``target`` cannot be written.
@@ -170,5 +174,8 @@ def export_move(
     metadata = read_metadata(source)
     if crema_for_sound is not None:
         metadata = {**metadata, SOUND_WITH: crema_for_sound}
-    save_move(load_move(source), target, half=half, metadata=metadata)
+    model = load_move(source)
+    if padding is not None:
+        model.padding = padding
+    save_move(model, target, half=half, metadata=metadata)
     return Path(target).stat().st_size

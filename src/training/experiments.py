@@ -73,7 +73,7 @@ class MetricLoss(nn.Module):
 
 def new_network(config: RemoveConfig) -> MOVEModel:
     """An untrained network as the options want it."""
-    return MOVEModel(config.emb_size, mean_frames=config.mean_frames)
+    return MOVEModel(config.emb_size, mean_frames=config.mean_frames, padding=config.padding)
 
 
 class Baseline(nn.Module):

@@ -21,12 +21,13 @@ UNTRAINED_MOVE, UNTRAINED_COVERHUNTER = "untrained-move", "untrained-coverhunter
 
 
 def untrained_move(
-    *, seed: int, crema_version: str, device: torch.device, mean_frames: int = 1
+    *, seed: int, crema_version: str, device: torch.device, like: MOVEModel | None = None
 ) -> Move:
-    """The control: MOVE with random weights."""
+    """The control: MOVE with random weights, that averages and pads as ``like`` does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MOVEModel(mean_frames=mean_frames)
+        same = {} if like is None else {"mean_frames": like.mean_frames, "padding": like.padding}
+        model = MOVEModel(**same)
     return Move(
         model,
         name=f"MOVE, {model.fin_emb_size}, untrained (control)",
@@ -191,10 +192,8 @@ def all_methods(
     moves: list[Method] = [model for model in models if isinstance(model, Move)]
     windows: list[Method] = [model for model in models if isinstance(model, Windows)]
     if untrained:
-        frames = next((m.model.mean_frames for m in models if isinstance(m, Move)), 1)
-        control = untrained_move(
-            seed=seed, crema_version=crema_version, device=device, mean_frames=frames
-        )
+        like = next((model.model for model in models if isinstance(model, Move)), None)
+        control = untrained_move(seed=seed, crema_version=crema_version, device=device, like=like)
         moves.insert(0, control)
     if untrained and windows:
         like = windows[0].embed.model

@@ -124,7 +124,7 @@ def make_experiment(
     trained = load_move(path)
     if exp_type == "kd":
         return DistanceDistillation(config, num_classes, trained)
-    _check_mean_frames(config, trained, path)
+    _fit_to_options(config, trained, path)
     return LatentSpaceReconfiguration(config, num_classes, trained)
 
 
@@ -133,20 +133,22 @@ def _starting_model(path: Path | None, config: RemoveConfig) -> MOVEModel | None
     if path is None:
         return None
     model = load_move(path)
-    _check_mean_frames(config, model, path)
+    _fit_to_options(config, model, path)
     if model.fin_emb_size != config.emb_size:
         model.replace_head(config.emb_size)
     return model
 
 
-def _check_mean_frames(config: RemoveConfig, trained: MOVEModel, path: Path) -> None:
-    """A trained network keeps its rate; only another one that was asked for is refused."""
+def _fit_to_options(config: RemoveConfig, trained: MOVEModel, path: Path) -> None:
+    """A trained network keeps its rate (another one that was asked for is refused) and its padding,
+    unless another one was asked for."""
     if config.mean_frames not in (ADDITIONS["mean_frames"], trained.mean_frames):
         plural = "s" if trained.mean_frames > 1 else ""
         raise UserError(
             f"{path} averages {trained.mean_frames} frame{plural}; --mean_frames "
             f"{config.mean_frames} needs a network that is trained from scratch"
         )
+    trained.padding = config.padding or trained.padding
 
 
 def make_batches(config: RemoveConfig, data: TrainingData, seed: int) -> Loader:

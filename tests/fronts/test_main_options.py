@@ -62,6 +62,7 @@ def test_defaults_and_their_order():
         ("--temperature 0.2 --mean_frames 1", ""),
         ("--temperature 0.1", "_t_0-1"),
         ("--mean_frames 4", "_mf_4"),
+        ("--padding 180", "_pad_180"),
         ("--mean_frames 20 --temperature 1 -da 2 --loss 4", "_l_4_da_2_t_1_mf_20"),
     ],
 )
@@ -114,6 +115,7 @@ def test_the_readme_has_the_help_of_every_option():
         ({"temperature": 0}, "temperature"),
         ({"mean_frames": 3}, r"mean_frames: .*1, 2, 4, 5, 10 or 20"),
         ({"mean_frames": 0}, "mean_frames"),
+        ({"padding": -1}, "padding"),
         ({"data_aug": 3}, "data_aug"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Training of networks that average frames, and what starts from them."""
+"""Training of networks that average or pad frames, and what starts from them."""
 
 import pytest
 import torch
@@ -43,3 +43,19 @@ def test_a_start_of_another_rate_is_refused(world, small):
     path = world / "models" / "model_move.pt"
     with pytest.raises(UserError, match="averages 1 frame;"):
         remove.make_experiment("baseline", small("baseline", mean_frames=4), 3, world, None, path)
+
+
+def test_padding_is_kept_by_what_starts_from_it_unless_another_is_asked_for(world, small):
+    config = small("baseline", padding=40)
+    name = experiment_name("baseline", config)
+    path = remove.train_experiment("baseline", config, name, main_path=world, device=CPU)
+    assert read_metadata(path)["padding"] == 40
+    assert load_move(path).padding == 40
+    (world / "models" / "model_move.pt").unlink()
+    for part in (path, path.with_suffix(".json")):
+        (world / "models" / f"model_move{part.suffix}").write_bytes(part.read_bytes())
+    for asked, found in ((0, 40), (7, 7)):
+        experiment = remove.make_experiment("lsr", small("lsr", padding=asked), 3, world, None)
+        assert experiment.model.padding == found
+    student = remove.make_experiment("kd", small("kd", padding=3), 3, world, None)
+    assert (student.model.padding, student._teacher[0].padding) == (3, 40)
