@@ -22,6 +22,7 @@ from src.retrieval.qmax import QmaxPairs
 from src.retrieval.ranking import Ranking
 from src.retrieval.rerank import PairDistance
 from src.training.evaluation import Evaluation, versions_to_find
+from src.training.kept import Kept
 from src.training.methods import TOGETHER, Method, Qmax
 
 logger = logging.getLogger(__name__)
@@ -141,18 +142,24 @@ def compare(
 
     row = partial(make_row, labels=collection.labels, resamples=resamples, seed=seed)
     rows: list[Row] = []
-    for method in tqdm(methods, desc="methods", disable=not progress, leave=False):
+    kept = Kept(collection)
+    bar = tqdm(methods, desc="methods", disable=not progress, leave=False)
+    for number, method in enumerate(bar):
+        kept.keep_for(methods[number:])
         name = method.name
         try:
-            described = method.describe_set(collection)
-            ranking = method.rank(described, collection.labels)
+            described = kept.described(method)
+            known = {"distances": kept.distances(method)} if method.by_matrix else {}
+            ranking = method.rank(described, collection.labels, **known)
             numbers = method.numbers(described)
             rows.append(row(name, method.key, ranking, numbers))
             if rerank and not isinstance(method, Qmax):
                 name, key = _reranked(method, rerank)
                 version = method.features if isinstance(method.features, str) else crema_version
                 pairs, more = qmax_pairs(version)
-                ranking = method.rerank(described, collection.labels, rerank, pairs, blend=blend)
+                ranking = method.rerank(
+                    described, collection.labels, rerank, pairs, blend=blend, **known
+                )
                 rows.append(row(name, key, ranking, numbers + more))
         except UserError as error:
             logger.warning("%s: %s is left out: %s", collection.name, name, error)

@@ -43,7 +43,12 @@ class Method(ABC):
         name: in tables.
         key: what a person calls it by: a word, or the path of a model.
         features: what it reads.
+        parts: the methods that it consists of, if it is several.
+        by_matrix: whether it ranks by a matrix of all distances.
     """
+
+    parts: tuple["Method", ...] = ()
+    by_matrix = False
 
     def __init__(self, name: str, key: str, features: Features) -> None:
         self.name = name
@@ -69,7 +74,12 @@ class Method(ABC):
 
     @abstractmethod
     def rank(
-        self, queries: list[Any], labels: list[str], references: list[Any] | None = None
+        self,
+        queries: list[Any],
+        labels: list[str],
+        references: list[Any] | None = None,
+        *,
+        distances: np.ndarray | None = None,
     ) -> Ranking:
         """Every recording a query, all others its references.
 
@@ -78,6 +88,8 @@ class Method(ABC):
             labels: the work of each.
             references: other descriptions of the same N recordings to search in; None takes the
                 queries. A recording is never its own reference.
+            distances: what :meth:`distances` gives for them, if that is known; of use to a method
+                that is :attr:`by_matrix`.
 
         Raises:
             UserError: no recording has another version.
@@ -92,6 +104,7 @@ class Method(ABC):
         pair_distance: PairDistance,
         *,
         blend: float = BLEND,
+        distances: np.ndarray | None = None,
     ) -> Ranking:
         """The same, the first K references of each query ordered anew with ``pair_distance``.
 
@@ -117,7 +130,7 @@ class _ByVector(Method):
         """Each vector is the only window of its recording."""
         return WindowTable.build(list(torch.stack(vectors).cpu().numpy()[:, None]), self.distance)
 
-    def rank(self, queries, labels, references=None):
+    def rank(self, queries, labels, references=None, *, distances=None):
         return rank_relevant(
             torch.stack(queries),
             None if references is None else torch.stack(references),
@@ -126,7 +139,7 @@ class _ByVector(Method):
             device=self.device,
         )
 
-    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND):
+    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND, distances=None):
         return rerank_embeddings(
             self.rank(queries, labels),
             versions_to_find(labels),
@@ -142,17 +155,19 @@ class _ByVector(Method):
 class _ByDistances(Method):
     """A matrix of distances between all recordings."""
 
-    def rank(self, queries, labels, references=None):
+    by_matrix = True
+
+    def rank(self, queries, labels, references=None, *, distances=None):
         versions_to_find(labels)
         itself = np.eye(len(labels), dtype=bool)
-        distances = self.distances(queries, references)
+        distances = self.distances(queries, references) if distances is None else distances
         return rank_distances(distances, labels, labels, excluded=itself)
 
-    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND):
+    def rerank(self, queries, labels, k, pair_distance, *, blend=BLEND, distances=None):
         versions_to_find(labels)
         itself = np.eye(len(labels), dtype=bool)
         places = rerank(
-            self.distances(queries, None),
+            self.distances(queries, None) if distances is None else distances,
             k,
             pair_distance,
             blend=blend,
@@ -279,7 +294,12 @@ class Together(_ByDistances):
         raise TypeError("several methods do not read the same features; use describe_set")
 
     def describe_set(self, collection):
-        return list(zip(*(part.describe_set(collection) for part in self.parts), strict=True))
+        return self.together([part.describe_set(collection) for part in self.parts])
+
+    @staticmethod
+    def together(described: Sequence[list[Any]]) -> list[Any]:
+        """Descriptions of each part, as a description of each recording."""
+        return list(zip(*described, strict=True))
 
     def numbers(self, described):
         each = zip(self.parts, zip(*described, strict=True), strict=True)
@@ -290,5 +310,10 @@ class Together(_ByDistances):
         for number, part in enumerate(self.parts):
             own = [query[number] for query in queries]
             others = None if references is None else [item[number] for item in references]
-            each.append(part.distances(own, others))  # (N, N)
-        return joint_distances(each, [scale_of(distances) for distances in each])
+            each.append(part.distances(own, others))
+        return self.joined(each)
+
+    @staticmethod
+    def joined(distances: Sequence[np.ndarray]) -> np.ndarray:
+        """Distances ``(N, N)`` of each part, as one."""
+        return joint_distances(distances, [scale_of(own) for own in distances])

@@ -3,6 +3,7 @@
 import copy
 import csv
 import logging
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -31,8 +32,9 @@ from src.training.comparison import (
     write_comparison,
 )
 from src.training.evaluation import evaluate_network
+from src.training.kept import Kept
 from src.training.method_list import all_methods, open_models
-from src.training.methods import Together
+from src.training.methods import Method, Move, Qmax, Together, Windows
 from tests.training.comparison_world import pcp, write_coverhunter, write_features, write_models
 
 CPU = torch.device("cpu")
@@ -214,6 +216,44 @@ def test_two_methods_together_by_loops(manifest, methods):
     )
     assert [row.key for row in rows.rows][2:] == [both.key, f"{both.key}+qmax"]
     assert rows.differences[0].first == both.name
+
+
+def test_what_a_method_says_of_a_set_is_computed_once(manifest, methods, monkeypatch):
+    """Whether it is a row, re-ranked, or a part of others."""
+    calls = Counter()
+
+    def count(cls, name):
+        plain = getattr(cls, name)
+
+        def call(self, *arguments):
+            calls[name, id(self)] += 1
+            return plain(self, *arguments)
+
+        monkeypatch.setattr(cls, name, call)
+
+    for cls in (Move, Qmax, Windows):
+        count(cls, "distances")
+    count(Method, "describe_set")
+    qmax, lsr, hunter = (methods[number] for number in (1, 5, 7))
+    both, with_qmax = Together([lsr, hunter]), Together([hunter, qmax])
+    collection = open_collection(manifest, device=CPU)
+    rows = compare(collection, [qmax, hunter, lsr, both, with_qmax], rerank=K, resamples=0)
+    for method in (qmax, lsr, hunter):
+        for name in ("describe_set", "distances"):
+            assert calls[name, id(method)] == 1, (name, method.name)
+    assert set(calls.values()) == {1}
+    for together in (both, with_qmax):
+        row = next(row for row in rows if row.key == together.key)
+        alone = together.rank(together.describe_set(collection), collection.labels)
+        np.testing.assert_array_equal(row.evaluation.ranking.ranks, alone.ranks)
+
+    # What no row to come needs is not held.
+    calls.clear()
+    kept = Kept(collection)
+    for needed, times in (([both], 1), ([lsr], 1), ([hunter], 2)):
+        kept.keep_for(needed)
+        kept.distances(lsr)
+        assert set(calls.values()) == {times}
 
 
 @pytest.mark.parametrize("distance", ["cosine", "pearson", "euclidean"])
