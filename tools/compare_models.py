@@ -1,7 +1,7 @@
 """Trained models beside baselines and untrained controls, on sets of recordings, in one table.
 
     python -m tools.compare_models data/demo/dataset.txt
-    python -m tools.compare_models SET SET --rerank 20 --difference lsr baseline --csv table.csv
+    python -m tools.compare_models SET SET --rerank 20 --difference lsr fourier --csv table.csv
 
 SET is a manifest (dataset.txt, full.txt) whose lines name sound (wav) or features (feat, features
 or file), or the folder of a dataset.txt. Every recording is a query, all others its references.
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "their spread (may be repeated)")  # fmt: skip
     add("--difference", nargs=2, action="append", default=[], metavar=("A", "B"),
         help="mAP of row A minus row B with its interval; a row by its name, the path of its "
-        "model, or a part of one (may be repeated)")  # fmt: skip
+        "model, or a part of one; a row of two by 'A + B' (may be repeated)")  # fmt: skip
     add("--csv", type=Path, metavar="FILE", help="write the figures there as well")
     add("--resamples", type=int, default=2000, metavar="N", help="of the works, for the 95 %% "
         "intervals (default: 2000)")  # fmt: skip
@@ -63,7 +63,7 @@ def main() -> None:
     device = select_device(arguments.device)
 
     from src.retrieval.collection import open_collection
-    from src.training import comparison, method_list, methods
+    from src.training import comparison, method_list
 
     options = {"device": device, "as_testset": arguments.as_eval_testset}
     chosen = method_list.all_methods(
@@ -75,11 +75,7 @@ def main() -> None:
         progress=True,
         **options,
     )
-    by_key = {method.key: method for method in chosen}
-    plain = comparison.planned_rows(chosen)
-    for wanted in arguments.together:
-        parts = [by_key[comparison.find_row(part, plain)] for part in wanted]
-        chosen.append(methods.Together(method_list.distinct(parts)))
+    chosen += comparison.rows_together(chosen, arguments.together)
     planned = comparison.planned_rows(chosen, arguments.rerank)
     pairs = [
         tuple(comparison.find_row(wanted, planned) for wanted in pair)

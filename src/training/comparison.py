@@ -23,7 +23,8 @@ from src.retrieval.ranking import Ranking
 from src.retrieval.rerank import PairDistance
 from src.training.evaluation import Evaluation, versions_to_find
 from src.training.kept import Kept
-from src.training.methods import TOGETHER, Method, Qmax
+from src.training.method_list import UNTRAINED_COVERHUNTER, UNTRAINED_MOVE, distinct
+from src.training.methods import TOGETHER, Method, Qmax, Together
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,9 @@ def _reranked(method: Method, rerank: int) -> tuple[str, str]:
 def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
     """The key of the row that a person means: its name, its key, or a part of one of them.
 
-    If a part fits a row and the same row re-ranked or together with another, the former is meant.
+    If a part fits a row and the same row re-ranked, together with another or of an untrained
+    control, the former is meant. Several rows together are found by ``A + B`` as well, with A and
+    B named as alone, in any order.
 
     Raises:
         UserError: there is none, or several.
@@ -214,11 +217,47 @@ def find_row(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
     found = [key for name, key in planned if wanted.lower() in f"{name}\n{key}".lower()]
     plain = [key for key in found if not key.endswith(RERANKED)]
     alone = [key for key in plain if TOGETHER not in key]
-    for keys in (exact, found, plain, alone):
+    trained = [key for key in alone if key not in (UNTRAINED_MOVE, UNTRAINED_COVERHUNTER)]
+    for keys in (exact, found, plain, alone, trained):
         if len(keys) == 1:
             return keys[0]
+    if TOGETHER in wanted and not found:
+        return _find_together(wanted, planned)
     fits = f"fits {len(found)} rows" if found else "is no row"
     raise UserError(f"{wanted!r} {fits}; the rows are: {'; '.join(name for name, _ in planned)}")
+
+
+def _find_together(wanted: str, planned: Sequence[tuple[str, str]]) -> str:
+    """The key of a row of several, by the names of its parts; see :func:`find_row`."""
+    ending = RERANKED if wanted.endswith(RERANKED) else ""
+    single = [(name, key) for name, key in planned if TOGETHER not in key]
+    named = wanted.removesuffix(RERANKED).split(TOGETHER)
+    parts = sorted(find_row(part, single) for part in named)
+    for _, key in planned:
+        if key.endswith(ending) and sorted(key.removesuffix(ending).split(TOGETHER)) == parts:
+            return key
+    raise UserError(f"there is no row of {wanted}; ask for it with --together")
+
+
+def rows_together(methods: Sequence[Method], wanted: Iterable[Sequence[str]]) -> list[Together]:
+    """Rows of several methods each, named as :func:`find_row` has it.
+
+    Args:
+        methods: that there are.
+        wanted: the parts of each row.
+
+    Raises:
+        UserError: a part is no row or stands twice, or a row is asked for twice.
+    """
+    by_key = {method.key: method for method in methods}
+    planned = planned_rows(methods)
+    found: dict[frozenset[Method], Together] = {}
+    for names in wanted:
+        row = Together(distinct([by_key[find_row(name, planned)] for name in names]))
+        if frozenset(row.parts) in found:
+            raise UserError(f"{row.name} is given twice")
+        found[frozenset(row.parts)] = row
+    return list(found.values())
 
 
 def difference(

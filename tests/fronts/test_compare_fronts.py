@@ -51,6 +51,29 @@ def test_two_sets_in_one_command(front, tmp_path):
     assert len((tmp_path / "t.csv").read_text("utf-8").splitlines()) == 1 + 2 * 3
 
 
+def test_two_rows_as_one(front, tmp_path):
+    model, manifest = (
+        write_coverhunter(tmp_path / "mine"),
+        write_features(tmp_path / "a", [0, 0, 1, 1]),
+    )
+    arguments = [compare_models, manifest, "--models", model, "--skip-qmax", "--device", "cpu",
+                 "--resamples", 20, "--together", "mine", "fourier"]  # fmt: skip
+    code, output, error = front(*arguments, "--difference", "fourier + mine", "mine")
+    assert code == 0, error
+    both = "CoverHunter mine, 16 + 2D Fourier magnitude (unsupervised)"
+    lines = output.splitlines()
+    assert sum(line.startswith(f"| {both} | ") for line in lines) == 1
+    assert (
+        sum(line.startswith(f"mAP of {both} minus CoverHunter mine, 16: ") for line in lines) == 1
+    )
+    sentence = refused(front, *arguments, "--together", "fourier", "mine")
+    assert "2D Fourier magnitude (unsupervised) + CoverHunter mine, 16 is given twice" in sentence
+    sentence = refused(
+        front, compare_models, manifest, "--models", model, "--together", "mine", "mine"
+    )
+    assert f"{model} is given twice" in sentence
+
+
 def test_what_cannot_be_is_one_sentence(front, tmp_path):
     manifest = write_features(tmp_path / "a", [0, 0])
     missing = tmp_path / "no model.pt"

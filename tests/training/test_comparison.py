@@ -29,6 +29,7 @@ from src.training.comparison import (
     find_row,
     planned_rows,
     result_text,
+    rows_together,
     write_comparison,
 )
 from src.training.evaluation import evaluate_network
@@ -174,6 +175,33 @@ def test_rows_as_a_person_names_them(methods, models):
         find_row("re-move", planned)
     with pytest.raises(UserError, match="'covers' is no row"):
         find_row("covers", planned)
+
+
+def test_rows_of_two_as_a_person_names_them(methods, models):
+    lsr, hunter = methods[5], methods[7]
+    assert find_row("coverhunter", planned_rows(methods)) == hunter.key  # not its control
+    both, other = rows_together(methods, [("LSR", "coverhunter"), ("qmax", "lsr")])
+    assert both.parts == (lsr, hunter)
+    planned = planned_rows([*methods, both, other], K)
+    for wanted in ("lsr + coverhunter", "coverhunter + lsr", " Re-MOVE lsr, 8 + models0/coverhu"):
+        wanted = wanted.replace("models0", models.name)
+        assert find_row(wanted, planned) == both.key
+        assert find_row(f"{wanted}+qmax", planned) == f"{both.key}+qmax"
+    assert find_row("lsr + qmax", planned) == other.key
+    for single in (lsr, hunter):
+        assert find_row(single.name, planned) == single.key
+    assert find_row("lsr", planned) == lsr.key
+    with pytest.raises(UserError, match=r"no row of kd \+ lsr; ask for it with --together"):
+        find_row("kd + lsr", planned)
+    with pytest.raises(UserError, match="'covers' is no row"):
+        find_row("lsr + covers", planned)
+    for wanted, words in [
+        ([("lsr", "lsr")], "lsr.pt is given twice"),
+        ([("lsr", "qmax"), ("qmax", "LSR")], r"Qmax .* \+ Re-MOVE lsr, 8 is given twice"),
+        ([("lsr", "covers")], "'covers' is no row"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            rows_together(methods, wanted)
 
 
 def test_two_methods_together_by_loops(manifest, methods):
