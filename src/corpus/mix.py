@@ -85,6 +85,10 @@ def mix(melody, band: Band, clock, lead, style, dice, choices) -> list[Track]:
         else:
             gain, pan, options = others * dice.uniform(0.6, 1.1), dice.uniform(-0.6, 0.6), {}
         add(player.name, player.program, player.events, gain, pan, **options)
+    choices["tracks"] = [
+        {"name": track.name, "program": track.program, "gain": track.gain, "pan": track.pan}
+        for track in tracks
+    ]
     return tracks
 
 

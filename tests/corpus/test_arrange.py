@@ -168,3 +168,10 @@ def test_a_version_keeps_the_melody_recognisable():
         heard = [n.pitch for n in sorted(notes, key=lambda n: n.onset)]
         found = {tuple(np.diff(heard[i : i + 4])) for i in range(len(heard) - 3)} & grams
         assert len(found) >= 0.25 * len(grams), choices["melody"]
+
+
+def test_what_every_track_plays_with_is_recorded():
+    for version in range(6):
+        performance = arrange(simple_tune(), seed=4, version=version)
+        found = [(t.name, t.program, t.gain, t.pan) for t in performance.tracks]
+        assert [tuple(track.values()) for track in performance.choices["tracks"]] == found
