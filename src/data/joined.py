@@ -53,7 +53,7 @@ def join_datasets(
         UserError: a list cannot be read, two lists name the same recording, two recordings cannot
             be told apart, or nothing is left.
     """
-    families = {work_key(work): family for work, family in (same_works or {}).items()}
+    families = {work_key(work): first for work, first in (same_works or {}).items()}
 
     def family(song: str) -> str:
         return families.get(work_key(song), song)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "dataset.txt"
 # Keys of a manifest line that may name the file, best first.
 FILE_KEYS = ("features", "feat", "file", "wav")
-FEATURE_SUFFIX = ".npz"
+FEATURE_SUFFIX, CQT_SUFFIX = ".npz", ".npy"
 # What lies beside recordings without being one. Everything else is tried, whatever its name.
 NOT_RECORDINGS = """
     abc bmp cfg css csv cue db doc docx epub gif gz htm html ini jpeg jpg js json jsonl krn
@@ -148,17 +148,24 @@ def dataset_rows(recordings: list[Recording]) -> list[dict[str, str]]:
 def _from_manifest(manifest: Path) -> list[Recording]:
     recordings = []
     for row in read_manifest(manifest, required=("utt", "song")):
-        named = [str(row[key]) for key in FILE_KEYS if row.get(key)]
-        # A full.txt of CoverHunter names its own features: those are not ours.
-        named = [name for name in named if not name.lower().endswith(".npy")]
-        if not named:
+        path = file_of(row, manifest.parent)
+        if path is None:
             raise UserError(
                 f"{manifest}: utt {row['utt']!r} names no file; add the key wav (or features)"
             )
-        found = [path for name in named if (path := locate(name, manifest.parent)).is_file()]
-        path = found[0] if found else Path(named[0])
         recordings.append(Recording(row["utt"], row["song"], path))
     return recordings
+
+
+def file_of(row: Mapping[str, Any], folder: Path) -> Path | None:
+    """The features or the sound of a line whose list is in ``folder``; None if it names neither.
+
+    A full.txt of CoverHunter names its own features (``.npy``): those are not meant.
+    """
+    named = [str(row[key]) for key in FILE_KEYS if row.get(key)]
+    named = [name for name in named if not name.lower().endswith(CQT_SUFFIX)]
+    found = (path for name in named if (path := locate(name, folder)).is_file())
+    return next(found, Path(named[0]) if named else None)
 
 
 def located_rows(

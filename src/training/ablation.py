@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from src.data.recordings import MANIFEST
+from src.data.names import work_key
 from src.errors import UserError
-from src.files import file_digest, read_json, write_json
+from src.files import read_json, write_json
 from src.retrieval.collection import Collection, open_collection
 from src.retrieval.confidence import bootstrap_mean
 from src.retrieval.identity import json_digest
 from src.retrieval.metrics import average_precisions
+from src.training.ablation_contents import Contents
 from src.training.ablation_plan import (
     BASE,
     COVERHUNTER,
@@ -76,40 +77,46 @@ class Ablation:
         self.device = device
         self.corpora = read_corpora(plan)
         self.sets = {name: open_collection(path, device=device) for name, path in plan.sets.items()}
-        self.set_digests = {name: file_digest(_list_of(path)) for name, path in plan.sets.items()}
         if plan.validation is None and REMOVE in map(plan.system_of, plan.names):
             raise UserError(
                 "the plan lacks validation, the list by which Re-MOVE's epoch is chosen"
             )
-        self.runs = list(self._runs())
+        contents = Contents()
+        self.runs = list(self._runs(contents))
+        self.set_digests = {
+            name: json_digest(contents.of_set(collection.rows, collection.folder))
+            for name, collection in self.sets.items()
+        }
 
-    def _runs(self) -> Iterator[Run]:
+    def _runs(self, contents: Contents) -> Iterator[Run]:
         """Every variant with the first seed, then with the second, ..., so that a run that is
         stopped leaves a table with all rows."""
         plan = self.plan
         chosen = {name: rows_of(plan, name, self.corpora) for name in plan.names}
         for name, rows in chosen.items():
             self._check_apart(name, rows)
+        digests = {name: self._digest(name, rows, contents) for name, rows in chosen.items()}
         folders: dict[str, str] = {}
         for seed in plan.seeds:
             for name, rows in chosen.items():
-                identity = self._identity(name, seed, rows)
+                identity = json_digest([digests[name], seed])
                 folder = folders.setdefault(identity, f"{slug(name)}_{seed}_{identity[:8]}")
                 yield Run(name, seed, rows, identity, folder)
 
-    def _identity(self, name: str, seed: int, rows: Sequence[Row]) -> str:
-        plan, system = self.plan, self.plan.system_of(name)
+    def _digest(self, name: str, rows: Sequence[Row], contents: Contents) -> str:
+        """Of all that decides the result of a variant, but for the seed."""
+        plan, system, options = self.plan, self.plan.system_of(name), self.plan.options_of(name)
         decides = {
             "system": system,
-            "options": plan.options_of(name),
-            "recordings": [row["utt"] for row in rows],
+            "options": options,
+            "named": contents.of_options(options),
+            "recordings": contents.of_training(system, options, rows),
             "steps": plan.steps,
-            "seed": seed,
         }
         if system == COVERHUNTER:
             decides["average"] = plan.average
         else:
-            decides["validation"] = [row["utt"] for row in self._validation()]
+            decides["validation"] = contents.of_training(system, options, self._validation())
             decides |= {"decay_at": plan.decay_at, "crema_version": plan.crema_version}
         return json_digest(decides)
 
@@ -300,12 +307,8 @@ def evaluate(method: Any, collection: Collection) -> dict[str, Any]:
 
 
 def _works(rows: Sequence[Row]) -> set[str]:
-    return {str(row.get("song")) for row in rows}
+    return {work_key(row.get("song")) for row in rows}
 
 
 def _precisions(figures: Mapping[str, Any]) -> np.ndarray:
     return np.array(figures["average_precision"], dtype=float)  # None becomes NaN
-
-
-def _list_of(path: str) -> Path:
-    return Path(path) / MANIFEST if Path(path).is_dir() else Path(path)

@@ -1,7 +1,10 @@
 """Ablations with runs of a second: what is trained, what is written, what a stop leaves."""
 
 import json
+import shutil
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import yaml
 from src.config import REPOSITORY
 from src.corpus.arrange import arrange
 from src.corpus.recording import draw_recording
+from src.data.cqt_features import save_cqt
 from src.data.crema_features import write_features
 from src.data.manifest import read_manifest, write_manifest
 from src.data.row_choice import by_work
@@ -20,7 +24,7 @@ from src.training import ablation as ablation_module
 from src.training.ablation import RESULTS, Ablation
 from src.training.ablation_plan import load_plan, rows_of
 from tests.corpus.tunes import simple_tune
-from tests.training.coverhunter_world import BINS, CQTSpec, write_rows, write_spec
+from tests.training.coverhunter_world import BINS, CQTSpec, features, write_rows, write_spec
 from tools import ablate
 
 CPU = torch.device("cpu")
@@ -182,6 +186,106 @@ def test_runs_that_differ_in_what_they_are_compared_with_are_trained_once(
     results = made.results()
     assert results["half", 0]["sets"] == results["half, against given", 0]["sets"]
     assert "half, against given (against given)" in made.table(resamples=10)
+
+
+def elsewhere(source: str, folder, changed: str | None = None):
+    """A list with the same lines as another one, whose files are copies; one may have changed."""
+    rows = read_manifest(source)
+    for row in rows:
+        for key in ("feat", "features"):
+            old = Path(row[key])
+            row[key] = str(folder / old.name)
+            folder.mkdir(exist_ok=True)
+            shutil.copy(old, row[key])
+    write_spec(folder, CQTSpec(n_bins=BINS))
+    write_manifest(rows, folder / "list.txt")
+    if changed is not None:
+        render_anew(folder / "list.txt", changed)
+    return folder / "list.txt"
+
+
+def render_anew(path, key: str) -> None:
+    """Another rendering of the last recording, with a file of the same name."""
+    file = Path(read_manifest(path)[-1][key])
+    if key == "feat":
+        save_cqt(features(9, 9), file)
+    else:
+        write_features(file, np.full((340, 12), 0.5, np.float32), "0.1.0")
+
+
+def identities(path, folder) -> dict[str, str]:
+    return {run.variant: run.identity for run in Ablation(load_plan(path), folder, device=CPU).runs}
+
+
+def test_what_is_trained_on_is_known_by_its_content(lists, tmp_path):
+    """The same works, rendered otherwise or anew, are another run; a copied corpus is not."""
+    teacher = tmp_path / "move.pt"
+    teacher.write_bytes(b"weights")
+    copied = elsewhere(lists["train"], tmp_path / "copied")
+    other = elsewhere(lists["train"], tmp_path / "other", changed="feat")
+    validation = write_part(lists["unseen"], tmp_path / "validation.txt", ("work 8", "work 9"))
+    validation = elsewhere(str(validation), tmp_path / "validating")
+    sets = {"unseen": str(write_part(lists["unseen"], tmp_path / "u.txt", ("work 6", "work 7")))}
+    imitates = {"teacher": {"path": str(teacher), "relations": 1.0}}
+    variants = {
+        "copied": {"corpus": str(copied)},
+        "otherwise": {"corpus": str(other)},
+        "imitates": {"corpus": str(copied), "options": imitates},
+        "re-move": {"system": "re-move", "corpus": str(copied), "options": {"emb_size": 4}},
+    }
+    plan = write_plan(
+        tmp_path / "plan.yaml", lists, seeds=[0], sets=sets, variants=variants,
+        validation=str(validation),
+    )  # fmt: skip
+    out = tmp_path / "out"
+    first = identities(plan, out)
+    assert first["copied"] == first["base"]
+    assert len(set(first.values())) == 4
+    folders = {run.variant: run.folder for run in Ablation(load_plan(plan), out, device=CPU).runs}
+    assert folders["otherwise"] != folders["base"] == folders["copied"]
+    assert identities(plan, out) == first
+
+    def changed_by(change) -> set[str]:
+        before = identities(plan, out)
+        change()
+        after = identities(plan, out)
+        return {name for name in before if before[name] != after[name]}
+
+    assert changed_by(lambda: render_anew(copied, "features")) == {"imitates", "re-move"}
+    assert changed_by(lambda: render_anew(validation, "features")) == {"re-move"}
+    assert changed_by(lambda: render_anew(validation, "feat")) == set()
+    assert changed_by(lambda: teacher.write_bytes(b"others")) == {"imitates"}
+    described = teacher.with_suffix(".json")
+    assert changed_by(lambda: described.write_text('{"mean_frames": 5}')) == {"imitates"}
+    assert changed_by(lambda: render_anew(copied, "feat")) == {"copied", "imitates"}
+
+
+def test_weights_are_known_by_their_content(lists, tmp_path):
+    """Another model under the name that an option gives makes another run."""
+    model = tmp_path / "model"
+    files = [model / "config" / "hparams.yaml", model / "pt_model" / "g_00000002"]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+    (tmp_path / "move.pt").write_text("1")
+    variants = {
+        "on": {"options": {"start_from": str(model)}},
+        "lsr": {
+            "system": "re-move",
+            "options": {"exp_type": "lsr", "move": str(tmp_path / "move.pt")},
+        },
+    }
+    part = write_part(lists["unseen"], tmp_path / "validation.txt", ("work 8", "work 9"))
+    plan = write_plan(
+        tmp_path / "plan.yaml", lists, seeds=[0], variants=variants, validation=str(part)
+    )
+    found = [identities(plan, tmp_path / "out")]
+    for path in [*files, tmp_path / "move.pt", model / "log.txt"]:
+        path.write_text("2")
+        found.append(identities(plan, tmp_path / "out"))
+    assert len({one["base"] for one in found}) == 1
+    assert [one["on"] == two["on"] for one, two in pairwise(found)] == [False, False, True, True]
+    assert [one["lsr"] == two["lsr"] for one, two in pairwise(found)] == [True, True, False, True]
 
 
 def test_the_mean_of_checkpoints(lists, tmp_path):
