@@ -229,8 +229,31 @@ def calibrate_table(
 
 def write_calibration(calibration: Calibration, references: References) -> None:
     """Keep a calibration beside the references it belongs to."""
+    save_calibration(calibration, references.folder / CALIBRATION, references.digest)
+
+
+def read_calibration(references: References) -> Calibration | None:
+    """The calibration beside the references; None if there is none that belongs to them."""
+    found = load_calibration(references.folder / CALIBRATION, references.digest)
+    return None if found is None else found[0]
+
+
+def save_calibration(
+    calibration: Calibration, path: Path, digest: str, *, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write a calibration.
+
+    Args:
+        calibration: what to write.
+        path: file to write.
+        digest: of what it belongs to.
+        more: to be kept with it, for JSON.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     content: dict[str, Any] = {
-        "references": references.digest,
+        "references": digest,
         "method": calibration.method,
         "number": calibration.references,
         "cohort": calibration.cohort.tolist(),
@@ -240,24 +263,26 @@ def write_calibration(calibration: Calibration, references: References) -> None:
         content[name] = None if sample is None else _numbers(sample.scores)
     pairs = calibration.pairs
     content["pairs"] = None if pairs is None else _pairs_to_dict(pairs)
-    _write_compact(content, references.folder / CALIBRATION)
+    _write_compact({**content, **(more or {})}, path)
 
 
-def read_calibration(references: References) -> Calibration | None:
-    """The calibration beside the references; None if there is none that belongs to them."""
-    path = references.folder / CALIBRATION
+def load_calibration(path: Path, digest: str) -> tuple[Calibration, dict[str, Any]] | None:
+    """What :func:`save_calibration` wrote, with the whole content of the file.
+
+    None if there is no such file, it belongs to something else, or it is damaged.
+    """
     if not path.is_file():
         return None
     try:
         content = read_json(path)
-        if content["references"] != references.digest:
+        if content["references"] != digest:
             return None
         samples = {
             name: None if content[name] is None else NullSample(np.asarray(content[name], float))
             for name in ("best", "pair_scores")
         }
         pairs = content["pairs"]
-        return Calibration(
+        calibration = Calibration(
             content["method"],
             content["number"],
             np.asarray(content["cohort"], np.int64),
@@ -266,6 +291,7 @@ def read_calibration(references: References) -> Calibration | None:
         )
     except (UserError, KeyError, TypeError, ValueError):
         return None
+    return calibration, content
 
 
 def calibration_of(

@@ -9,16 +9,12 @@ import numpy as np
 
 from src.errors import UserError
 from src.retrieval.blend import BLEND, blend_order, check_rerank
-from src.retrieval.calibration import (
-    calibrate_table,
-    calibration_of,
-    read_model_calibration,
-)
+from src.retrieval.calibration import calibration_of, read_model_calibration
 from src.retrieval.joint import JointTable
 from src.retrieval.recording_windows import Recording2Windows, RecordingWindows
 from src.retrieval.references import References
 from src.retrieval.search import WindowIndex
-from src.retrieval.second_model import SecondModel
+from src.retrieval.second_model import SecondModel, joint_references
 from src.retrieval.spans import Span, matching_spans
 from src.retrieval.windows import Windows, WindowTable
 
@@ -136,8 +132,7 @@ class Identifier:
         self.table: WindowTable | JointTable = references.table
         self.index: WindowIndex | None = None
         if second is not None:
-            self.table = JointTable.build([references.table, second.table])
-            self.calibration = calibrate_table(self.table, references.codes)
+            self.table, self.calibration = joint_references(references, second)
         else:
             self.index = _index_of(references)
             shipped = read_model_calibration(embedder.model_path, embedder.identity)

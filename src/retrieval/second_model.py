@@ -1,14 +1,25 @@
 """References of a second model beside those of a first: the same recordings, heard otherwise."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from src.errors import UserError
+from src.retrieval.calibration import (
+    Calibration,
+    calibrate_table,
+    load_calibration,
+    save_calibration,
+)
+from src.retrieval.identity import json_digest
+from src.retrieval.joint import JointTable
 from src.retrieval.recording_windows import Recording2Windows
 from src.retrieval.references import References
 from src.retrieval.windows import WindowTable
+
+TOGETHER_CALIBRATION = "calibration_together.json"
 
 
 @dataclass(frozen=True)
@@ -18,10 +29,12 @@ class SecondModel:
     Attributes:
         embedder: the model.
         table: windows of the references, in the order of the first model's.
+        digest: of its references, see :attr:`References.digest`.
     """
 
     embedder: Recording2Windows
     table: WindowTable
+    digest: str
 
     @classmethod
     def beside(
@@ -54,7 +67,7 @@ class SecondModel:
                     f"{other.work} in {others.folder}; make one of them again"
                 )
         places = np.array([known[row.name] for row in references.rows], np.int64)
-        return cls(embedder, others.table.select(places))
+        return cls(embedder, others.table.select(places), others.digest)
 
     def query(self, path: str | os.PathLike) -> WindowTable:
         """The windows of a query.
@@ -63,3 +76,25 @@ class SecondModel:
             UserError: the recording cannot be used.
         """
         return WindowTable.build([self.embedder(path).wide.embeddings], self.table.distance)
+
+
+def joint_references(references: References, second: SecondModel) -> tuple[JointTable, Calibration]:
+    """References by two models as one, and their calibration.
+
+    Both take long where there are many references. What was found out is kept beside them, in
+    ``calibration_together.json``, until one of the two changes or another second model is used;
+    where that cannot be written, it is found out each time.
+    """
+    tables = (references.table, second.table)
+    path = references.folder / TOGETHER_CALIBRATION
+    digest = json_digest([references.digest, second.digest])
+    if (kept := load_calibration(path, digest)) is not None:
+        calibration, content = kept
+        with suppress(KeyError, TypeError, ValueError):
+            first, other = ((float(middle), float(spread)) for middle, spread in content["scales"])
+            return JointTable(tables, (first, other)), calibration
+    table = JointTable.build(tables)
+    calibration = calibrate_table(table, references.codes)
+    with suppress(UserError):
+        save_calibration(calibration, path, digest, more={"scales": table.scales})
+    return table, calibration

@@ -1,6 +1,7 @@
 """Several models as one: joint distances by loops, and what identification makes of them."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from src.data.manifest import read_manifest, write_manifest
 from src.errors import UserError
 from src.retrieval import joint
+from src.retrieval.calibration import calibrate_table, read_calibration
 from src.retrieval.identify import Identifier
 from src.retrieval.joint import JointTable, joint_distances, scale_of
 from src.retrieval.recording_windows import Recording2Windows
-from src.retrieval.second_model import SecondModel
+from src.retrieval.second_model import TOGETHER_CALIBRATION, SecondModel
 from src.retrieval.windows import WindowTable
 from tests.retrieval.collection import (
     HALF_DEAF,
@@ -149,10 +151,44 @@ def test_a_second_model_counts_as_much(world, tmp_path):
 
     # A second model that takes work 3 for work 8 (its references in the opposite order).
     reversed_table = second.table.select(np.arange(len(references))[::-1])
-    against = Identifier(references, embedder, second=replace(second, table=reversed_table))
+    other_way = replace(second, table=reversed_table, digest="reversed")
+    against = Identifier(references, embedder, second=other_way)
     unsure = against(query, top=2)
     assert {work.work for work in unsure.works} == {"work 03", "work 08"}
     assert unsure.works[0].distance > answer.works[0].distance
+
+
+def test_the_calibration_of_two_models_is_kept(world, monkeypatch):
+    embedder, references, other, others = world
+    path = references.folder / TOGETHER_CALIBRATION
+    path.unlink(missing_ok=True)
+    second = SecondModel.beside(references, others, other)
+    computed = Mock(wraps=calibrate_table)
+    monkeypatch.setattr("src.retrieval.second_model.calibrate_table", computed)
+    new = Identifier(references, embedder, second=second)
+    kept = Identifier(references, embedder, second=second)
+    assert computed.call_count == 1
+    assert kept.table.scales == new.table.scales
+    np.testing.assert_array_equal(kept.calibration.cohort, new.calibration.cohort)
+    for name in ("best", "pair_scores"):
+        found, expected = (getattr(made.calibration, name).scores for made in (kept, new))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # Neither the calibration of one model, nor of other references, nor what is damaged.
+    assert read_calibration(references).best.scores[0] != new.calibration.best.scores[0]
+    Identifier(references, embedder, second=replace(second, digest="of others"))
+    fewer = replace(references, rows=references.rows[1:])
+    for times, these in ((3, references), (4, fewer)):
+        Identifier(these, embedder, second=SecondModel.beside(these, others, other))
+        assert computed.call_count == times
+    for damaged in ("{", path.read_text("utf-8").replace('"scales": [', '"scales": [3, ')):
+        path.write_text(damaged, "utf-8")
+        Identifier(fewer, embedder, second=SecondModel.beside(fewer, others, other))
+    assert computed.call_count == 6
+    # A folder that cannot be written to answers as well.
+    path.unlink()
+    path.mkdir()
+    Identifier(fewer, embedder, second=SecondModel.beside(fewer, others, other))
+    path.rmdir()
 
 
 def test_references_of_other_recordings_are_refused(world):
