@@ -147,20 +147,21 @@ class Ablation:
         for name in only:
             if name not in self.plan.names:
                 raise UserError(f"the plan has no variant {name!r}; it has {self.plan.names}")
-        done = self.results()
+        done = self._done()
         for run in self.runs:
-            known = done.get((run.variant, run.seed), {}).get("sets", {})
-            if (only and run.variant not in only) or not self._missing(known):
+            before = done.get(run.identity, {"folder": f"{RUNS}/{run.folder}", "sets": {}})
+            missing = [name for name in self.sets if name not in before["sets"]]
+            if (only and run.variant not in only) or not missing:
                 continue
             logger.info("%s, seed %d: %d recordings", run.variant, run.seed, len(run.rows))
-            self._append(self._finish(run))
+            line = self._finish(run, before["folder"], missing)
+            self._append(line)
+            done[run.identity] = {**line, "sets": before["sets"] | line["sets"]}
 
-    def _missing(self, known: Mapping[str, Any]) -> list[str]:
-        return [name for name in self.sets if name not in known]
-
-    def _finish(self, run: Run) -> dict[str, Any]:
-        """The line of a run: train it (or find that it is trained) and evaluate it."""
-        folder = self.out / RUNS / run.folder
+    def _finish(self, run: Run, name: str, sets: Sequence[str]) -> dict[str, Any]:
+        """The line of a run in the folder of that name: train it (or find that it is trained) and
+        evaluate it on sets."""
+        folder = self.out / name
         note = folder / TRAINED
         if not note.is_file():
             start = perf_counter()
@@ -178,10 +179,10 @@ class Ablation:
             "recordings": len(run.rows),
             "steps": trained["steps"],
             "seconds": trained["seconds"],
-            "folder": f"{RUNS}/{run.folder}",
+            "folder": name,
             "sets": {
-                name: {"list": self.set_digests[name], **evaluate(method, collection)}
-                for name, collection in self.sets.items()
+                one: {"list": self.set_digests[one], **evaluate(method, self.sets[one])}
+                for one in sets
             },
         }
 
@@ -212,24 +213,31 @@ class Ablation:
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
     def results(self) -> dict[tuple[str, int], dict[str, Any]]:
-        """Lines of the runs of this plan by (variant, seed); figures of sets that have changed
-        since are left out of them."""
+        """Lines of the runs of this plan by (variant, seed), with the figures of all sets; figures
+        of sets that have changed since are left out of them."""
+        done = self._done()
+        return {
+            (run.variant, run.seed): {**done[run.identity], "variant": run.variant}
+            for run in self.runs
+            if run.identity in done
+        }
+
+    def _done(self) -> dict[str, dict[str, Any]]:
+        """All lines of one identity as one, by identity."""
         path = self.out / RESULTS
-        identities = {(run.variant, run.seed): run.identity for run in self.runs}
-        found: dict[tuple[str, int], dict[str, Any]] = {}
-        for text in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        found: dict[str, dict[str, Any]] = {}
+        for text in path.read_text("utf-8").split("\n") if path.is_file() else ():
             try:
                 line = json.loads(text)
             except ValueError:
-                continue  # cut off when a run was stopped
-            key = (line["variant"], line["seed"])
-            if identities.get(key) == line["identity"]:
-                sets = {
-                    name: figures
-                    for name, figures in line["sets"].items()
-                    if figures["list"] == self.set_digests.get(name)
-                }
-                found[key] = {**line, "sets": found.get(key, {}).get("sets", {}) | sets}
+                continue  # empty, or cut off when a run was stopped
+            known = found.get(line["identity"], {}).get("sets", {})
+            sets = {
+                name: figures
+                for name, figures in line["sets"].items()
+                if figures["list"] == self.set_digests.get(name)
+            }
+            found[line["identity"]] = {**line, "sets": known | sets}
         return found
 
     def table(self, *, resamples: int = RESAMPLES, seed: int = 0) -> str:

@@ -164,28 +164,60 @@ def test_runs_are_made_once_and_continue(lists, tmp_path, monkeypatch, caplog):
     assert Ablation(other, out, device=CPU).results() == {}
 
 
-def test_runs_that_differ_in_what_they_are_compared_with_are_trained_once(
-    lists, tmp_path, monkeypatch
-):
+def test_nothing_is_trained_or_evaluated_twice(lists, tmp_path, monkeypatch):
+    """Not for another comparison, another name or another set; but for a set that has changed."""
     variants = {
         "half": {"works": 3},
         "given": {"where": {"arrangement.harmony": "given"}},
         "half, against given": {"works": 3, "against": "given"},
     }
-    plan = load_plan(write_plan(tmp_path / "plan.yaml", lists, seeds=[0], variants=variants))
-    trained = []
-    real = ablation_module.train_coverhunter_run
-    monkeypatch.setattr(
-        ablation_module,
-        "train_coverhunter_run",
-        lambda folder, *rest, **more: trained.append(folder) or real(folder, *rest, **more),
-    )
-    made = Ablation(plan, tmp_path / "out", device=CPU)
-    made.work()
+    trained, evaluated = [], []
+    train, evaluate = ablation_module.train_coverhunter_run, ablation_module.evaluate
+
+    def training(folder, *rest, **more):
+        trained.append(folder)
+        return train(folder, *rest, **more)
+
+    def evaluating(method, collection):
+        evaluated.append(collection.name)
+        return evaluate(method, collection)
+
+    monkeypatch.setattr(ablation_module, "train_coverhunter_run", training)
+    monkeypatch.setattr(ablation_module, "evaluate", evaluating)
+
+    def work(**changes) -> Ablation:
+        values = {"seeds": [0], "variants": variants, "sets": sets} | changes
+        plan = load_plan(write_plan(tmp_path / "plan.yaml", lists, **values))
+        made = Ablation(plan, tmp_path / "out", device=CPU)
+        evaluated.clear()
+        made.work()
+        return made
+
+    sets = {"unseen": lists["unseen"]}
+    made = work()
     assert len(trained) == len(set(trained)) == 3
+    assert evaluated == ["unseen"] * 3
     results = made.results()
     assert results["half", 0]["sets"] == results["half, against given", 0]["sets"]
     assert "half, against given (against given)" in made.table(resamples=10)
+
+    again = elsewhere(lists["unseen"], tmp_path / "again")
+    sets["again"] = str(again)
+    results = work(variants={"half": {"works": 3}, "given, renamed": variants["given"]}).results()
+    assert len(trained) == 3
+    assert evaluated == ["list"] * 3
+    assert set(results) == {("base", 0), ("half", 0), ("given, renamed", 0)}
+    assert all(list(line["sets"]) == ["unseen", "again"] for line in results.values())
+    assert [list(line["sets"]) for line in lines_of(tmp_path / "out")] == [
+        ["unseen"], ["unseen"], ["unseen"], ["again"], ["again"], ["again"],
+    ]  # fmt: skip
+    work()
+    assert evaluated == []
+
+    render_anew(again, "feat")
+    work(variants={})
+    assert len(trained) == 3
+    assert evaluated == ["list"]
 
 
 def elsewhere(source: str, folder, changed: str | None = None):
