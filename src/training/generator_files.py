@@ -274,9 +274,16 @@ def write_coverhunter(model: CoverHunter, target: str | os.PathLike, *, half: bo
         half: store the weights in 16-bit floats.
 
     Raises:
-        UserError: ``target`` cannot be written, or a weight does not fit into 16 bits.
+        UserError: ``target`` cannot be written or holds a newer checkpoint, or a weight does not
+            fit into 16 bits.
     """
     target = Path(target)
+    newest = max(list_generators(target), default=model.epoch)
+    if newest > model.epoch:
+        raise UserError(
+            f"{target} holds a checkpoint of epoch {newest}, which would be read in place of this "
+            f"one of epoch {model.epoch}; choose another name or remove it"
+        )
     model.hparams = portable(model.hparams)
     weights = generator_path(target, model.epoch)
     save_generator(model, weights, half=half)

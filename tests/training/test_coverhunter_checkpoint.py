@@ -239,6 +239,13 @@ class TestSaving:
         assert load_coverhunter(target).hparams == load_coverhunter(directory).hparams
         assert size < 0.7 * (directory / "pt_model" / "g_00000012").stat().st_size
         assert load_coverhunter(target).epoch == 12
+        export_coverhunter(directory, target)  # again: the same file anew
+        assert load_coverhunter(target).epoch == 12
+        # Beside a newer checkpoint it would never be read.
+        newer = target / "pt_model" / "g_00000013"
+        newer.write_bytes((target / "pt_model" / "g_00000012").read_bytes())
+        with pytest.raises(UserError, match="checkpoint of epoch 13, which would be read in place"):
+            export_coverhunter(directory, target)
 
     def test_export_leaves_out_what_is_only_true_here(self, directory, tmp_path):
         config = directory / CONFIG
