@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -407,6 +408,18 @@ def test_data_that_do_not_fit_are_refused_before_training(lists, tmp_path, chang
     with pytest.raises(UserError, match=words):
         Ablation(plan, tmp_path / "out", device=CPU)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_held_out_work_is_known_however_its_accents_are_encoded(lists, tmp_path):
+    paths = {}
+    for name, form in (("train", "NFC"), ("unseen", "NFD")):
+        rows = read_manifest(lists[name])
+        rows[0]["song"] = unicodedata.normalize(form, "Águas")
+        paths[name] = str(tmp_path / f"{name}.txt")
+        write_manifest(rows, paths[name])
+    plan = load_plan(write_plan(tmp_path / "plan.yaml", paths))
+    with pytest.raises(UserError, match=r"1 of its works are in the set unseen, such as Águas"):
+        Ablation(plan, tmp_path / "out", device=CPU)
 
 
 def test_the_plan_of_the_corpus_fits_what_the_corpus_says():
