@@ -76,7 +76,7 @@ def save_move(
         UserError: the folder cannot be written to, or a weight does not fit into 16 bits.
     """
     state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    save_tensors(halved(state, (STATISTICS,), path) if half else state, path)
+    state = halved(state, (STATISTICS,), path) if half else state
     description = {
         "model": "MOVE",
         "emb_size": model.lin1.out_features,
@@ -86,7 +86,9 @@ def save_move(
         "padding": model.padding,
         "precision": "float16" if half else "float32",
     }
+    # First, so that weights never stand there without what says how they are to be read.
     write_json({**(metadata or {}), **description}, metadata_path(path))
+    save_tensors(state, path)
 
 
 def load_move(path: str | os.PathLike, *, emb_size: int | None = None) -> MOVEModel:

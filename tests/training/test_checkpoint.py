@@ -252,3 +252,14 @@ def test_an_unknown_crema_in_a_description_is_refused(tmp_path, key, value):
     (tmp_path / "a.json").write_text(f'{{"{key}": {value}}}')
     with pytest.raises(UserError, match=rf"a\.json: {key} must be one of 0\.1\.0, 0\.2\.0"):
         read_metadata(tmp_path / "a.pt")
+
+
+def test_a_stop_leaves_no_weights_without_their_description(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.training.checkpoint.save_tensors", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save_move(MOVEModel(8, padding=3), tmp_path / "a.pt")
+    assert read_metadata(tmp_path / "a.pt")["padding"] == 3
+    assert not (tmp_path / "a.pt").exists()
