@@ -25,6 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("references", type=Path, metavar="REFS", help="folder written by tools.make_embeds")
     add("output", type=Path, metavar="MODEL", help="model to write")
     add("--model", type=Path, help="default: the model that made the references")
+    add("--shrinkage", type=float, metavar="SHARE", help="share of the fit that is the same in all "
+        "directions, above 0 and at most 1: 0.95 (the default) for some dozens of works, 0.5 for "
+        "some hundreds")  # fmt: skip
     return parser
 
 
@@ -33,10 +36,12 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
 
     from src.retrieval.references import References
+    from src.training.adapt import SHRINKAGE
     from src.training.adapt_run import adapt_model
 
     references = References.load(arguments.references)
-    adapted = adapt_model(references, arguments.output, model=arguments.model)
+    shrinkage = SHRINKAGE if arguments.shrinkage is None else arguments.shrinkage
+    adapted = adapt_model(references, arguments.output, model=arguments.model, shrinkage=shrinkage)
     print("\n".join(adapted.lines()))
 
 
