@@ -14,7 +14,13 @@ from src.models.coverhunter import CoverHunter
 from src.models.move import MOVEModel
 from src.retrieval.references import References
 from src.training.adapt import apply_map, fit_map, measure_gain
-from src.training.checkpoint import load_coverhunter, save_generator, save_move
+from src.training.checkpoint import (
+    load_coverhunter,
+    load_move,
+    read_metadata,
+    save_generator,
+    save_move,
+)
 from src.training.generator_files import generator_path, read_generator
 from tests.training.coverhunter_world import BINS, hparams, make_world, write_model_dir
 from tools import adapt, make_embeds
@@ -107,6 +113,12 @@ def test_from_recordings_to_a_re_move_model(tmp_path, typed):
     x, y = (refs_windows(refs) for refs in (before, after))
     np.testing.assert_allclose(y, fit_map(x, before.works)(x), atol=1e-3)
     assert after.identity["features"] == {"crema": "0.2.0"}
+    bold = tmp_path / "bold.pt"
+    typed(adapt, tmp_path / "refs", bold, "--shrinkage", "0.5")
+    assert read_metadata(bold)["adapted_to"] == {"recordings": 8, "works": 4, "shrinkage": 0.5}
+    assert not torch.equal(load_move(bold).lin1.weight, load_move(out).lin1.weight)
+    with pytest.raises(UserError, match="shrinkage lies above 0"):
+        typed(adapt, tmp_path / "refs", tmp_path / "none.pt", "--shrinkage", "1.5")
     with pytest.raises(UserError, match="choose another name"):
         typed(adapt, tmp_path / "refs", source)
     # A map of one model's embeddings is never written into another: neither into the one that is
